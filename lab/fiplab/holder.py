@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The process that keeps a lab alive: it sits in a mount namespace of its own with a tmpfs on /run/netns.
+
+Run as `unshare --mount --propagation private holder.py NAME PARENT`. All namespaces of the lab are files in that
+tmpfs, so the end of this process (and of those inside the lab) is the end of everything. It dies with its parent, and
+at the end of its standard input, until it reads the line "keep": then it stays on its own.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main():
+    parent = int(sys.argv[2])
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        return 1
+    os.setsid()
+    options = "mode=755,nosuid,nodev,noexec"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "fipmeter-lab", "/run/netns"], check=True)
+    print("ready", flush=True)
+    if sys.stdin.readline() != "keep\n":
+        return 0
+    libc.prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
+    print("kept", flush=True)
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
