@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A back end makes the kernel count by a plan, and reads the counters.  This is the one interface; the contract test
+ * (tests/contract) holds every back end, and a fake in memory, to the same rows for the same packets:
+ *
+ * Where a packet enters the router, before DNAT (netfilter prerouting, priority -150), for source s, destination d,
+ * the floating IPs P, the gateway address G, and the local prefixes L; "served": d is local in the namespace at this
+ * moment; devices lo and ha-* count nothing, qg-* and rfp-* are external, all others internal:
+ *
+ *  row came in by when                                                   counts as                       class by
+ *   1  any        d in P, served                                         in of floating IP d             s
+ *   2  any        d in G, served, and not (internal, s in L, s no fixed  in of gateway address d         s
+ *                 address of P)
+ *   3  internal   s in L and a fixed address of P, d not in L            out of that floating IP         d
+ *   4  internal   s in L, not row 3's source, d not in L, d not in G     out of the gateway address, or  d
+ *                                                                        unattributed; nothing in DVR
+ *   5  external   the router has no SNAT rule, d in L                    in of unattributed              s
+ *
+ * For packets from internal devices a source in L is of class `cloud`, whatever its prefix: a tenant chooses his
+ * subnets, he must not choose his price.  Rows 3 to 5 also ask that the namespace can route s at this moment: on an
+ * HA standby, whose addresses and routes are gone, nothing counts without any reaction of ours.
+ *
+ * Counting is lossless across every change: counters are created exclusively and at 0, never zeroed, and removed only
+ * after they have stopped matching and were read (core/ledger.h says in which order the caller acts).
+ */
+#ifndef FIPMETER_BACKEND_BACKEND_H
+#define FIPMETER_BACKEND_BACKEND_H
+
+#include "core/model.h"
+
+#define BACKEND_ERROR (g_quark_from_static_string("fipmeter-backend"))
+enum backend_error {
+	BACKEND_ERROR_FAILED,
+	BACKEND_ERROR_STRANGE, /* what stands there is not as we make it; remove() it and begin anew */
+	BACKEND_ERROR_EXISTS,  /* a counter that was to be created at 0 is there already: read again */
+	BACKEND_ERROR_AGAIN,   /* changed under our hands: read again */
+};
+
+/* A namespace to work in. */
+struct place {
+	int ns_fd;      /* open as long as the call lasts */
+	const char *ns; /* its name, for messages and for what the back end remembers of it */
+};
+
+struct backend {
+	const char *name;
+	enum basis basis;
+
+	/* Can this kernel do it?  Tried for real in a namespace that is thrown away. */
+	bool (*probe)(struct backend *backend, GError **error);
+
+	/* What of ours is in the namespace, with the counters' values.  NULL on failure.  The caller frees. */
+	struct snapshot *(*read)(struct backend *backend, const struct place *place, GError **error);
+
+	/* Makes what matches equal to the plan, in one step: counters that the plan wants and found lacks are created
+	 * exclusively, those that it does not want stop matching and stay.  Where found has no generation everything is
+	 * created, under tag.  found is what read() told last. */
+	bool (*sync)(struct backend *backend, const struct place *place, const struct plan *plan, const char *tag,
+	             const struct snapshot *found, GError **error);
+
+	/* True if a sync() would change anything. */
+	bool (*differs)(struct backend *backend, const struct place *place, const struct plan *plan,
+	                const struct snapshot *found);
+
+	/* Removes the counters that the plan does not want.  They have stopped matching and their last values are
+	 * in the books. */
+	bool (*bury)(struct backend *backend, const struct place *place, const struct plan *plan,
+	             const struct snapshot *found, GError **error);
+
+	/* Nothing matches any more; all counters stay to be read. */
+	bool (*stop)(struct backend *backend, const struct place *place, GError **error);
+
+	/* Takes away everything of ours.  Done if there is nothing. */
+	bool (*remove)(struct backend *backend, const struct place *place, GError **error);
+
+	void (*free)(struct backend *backend);
+};
+
+struct backend *backend_nft_new(void);
+
+/* A new tag: GENERATION_LEN random hexadecimal digits.  The caller frees. */
+char *backend_new_tag(void);
+
+#endif

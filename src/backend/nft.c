@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The nft back end: named counters in a table of our own, `ip fipmeter`, reached through maps.
+ *
+ * A named counter outlives the map element that leads to it.  So a counter stops matching when its element goes, and its
+ * final value is read at leisure; and one dump of the table's counters reads everything.  Two of the counters count
+ * nothing, their names say something, and that comes in the same dump as the values: `generation_TAG`, the tag
+ * that lives and dies with the counters, and `layout_DIGEST`, which rules were put in (so that a reader can tell
+ * whether they still stand).
+ *
+ * Every change is one transaction: what is there is dumped and compared with the layout that the plan asks for, and the
+ * difference is sent.  nf_tables counts its transactions in a namespace (the generation id); where it has not
+ * moved since we last saw all as it should be, there is nothing to look at.
+ */
+#include "backend/backend.h"
+
+#include "backend/nft_change.h"
+#include "backend/nft_layout.h"
+#include "core/plan.h"
+#include "kernel/clock.h"
+#include "kernel/netns.h"
+#include "kernel/nftables.h"
+
+#include <libnftnl/object.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/set.h>
+#include <string.h>
+#include <unistd.h>
+
+/* All is as a plan wants it, seen at a generation id of nf_tables. */
+struct settled {
+	char *tag, *plan; /* plan: its digest */
+	uint32_t id;
+};
+
+struct nft {
+	struct backend backend;
+	GHashTable *settled; /* namespace -> struct settled */
+};
+
+static void settled_free(void *data)
+{
+	struct settled *settled = data;
+
+	g_free(settled->tag);
+	g_free(settled->plan);
+	g_free(settled);
+}
+
+static void netlink_cleanup(struct netlink **netlink)
+{
+	netlink_close(*netlink);
+}
+#define scoped_netlink __attribute__((cleanup(netlink_cleanup))) struct netlink
+
+static void batch_cleanup(struct nftbatch **batch)
+{
+	nftbatch_free(*batch);
+}
+#define scoped_batch __attribute__((cleanup(batch_cleanup))) struct nftbatch
+
+/* ---- reading ---- */
+
+/* The counters of the table as they come out of the dump. */
+struct found_counters {
+	GArray *pairs;       /* of struct pair */
+	GHashTable *by_key;  /* struct meter_key of a pair -> its place + 1 */
+	char *tag, *layout;
+	bool strange;        /* a counter whose name is none of ours, or two tags */
+};
+
+struct pair {
+	struct reading reading;
+	bool has_in, has_out;
+};
+
+static struct pair *pair_of(struct found_counters *found, const struct meter_key *key)
+{
+	g_autofree char *name = plan_counter_name(key, false);
+	unsigned at = GPOINTER_TO_UINT(g_hash_table_lookup(found->by_key, name));
+
+	if (!at) {
+		struct pair pair = { .reading.key = *key };
+
+		g_array_append_val(found->pairs, pair);
+		at = found->pairs->len;
+		g_hash_table_insert(found->by_key, g_steal_pointer(&name), GUINT_TO_POINTER(at));
+	}
+	return &g_array_index(found->pairs, struct pair, at - 1);
+}
+
+static void take_value(struct found_counters *found, const struct meter_key *key, bool out, uint64_t bytes, uint64_t packets)
+{
+	struct pair *pair = pair_of(found, key);
+
+	if (out) {
+		pair->has_out = true;
+		pair->reading.counts.out_bytes = bytes;
+		pair->reading.counts.out_packets = packets;
+	} else {
+		pair->has_in = true;
+		pair->reading.counts.in_bytes = bytes;
+		pair->reading.counts.in_packets = packets;
+	}
+}
+
+static void take_word(struct found_counters *found, char **word, const char *text)
+{
+	if (*word)
+		found->strange = true;
+	g_free(*word);
+	*word = g_strdup(text);
+}
+
+static bool take_counter(const struct nftnl_obj *object, void *data, GError **error)
+{
+	struct found_counters *found = data;
+	const char *name = nftnl_obj_get_str((struct nftnl_obj *)object, NFTNL_OBJ_NAME);
+	struct meter_key key;
+	bool out;
+
+	if (!name || nftnl_obj_get_u32((struct nftnl_obj *)object, NFTNL_OBJ_TYPE) != NFT_OBJECT_COUNTER)
+		found->strange = true;
+	else if (g_str_has_prefix(name, NFT_TAG_PREFIX) && strlen(name) == strlen(NFT_TAG_PREFIX) + GENERATION_LEN)
+		take_word(found, &found->tag, name + strlen(NFT_TAG_PREFIX));
+	else if (g_str_has_prefix(name, NFT_LAYOUT_PREFIX))
+		take_word(found, &found->layout, name + strlen(NFT_LAYOUT_PREFIX));
+	else if (plan_counter_parse(name, &key, &out))
+		take_value(found, &key, out, nftnl_obj_get_u64((struct nftnl_obj *)object, NFTNL_OBJ_CTR_BYTES),
+		           nftnl_obj_get_u64((struct nftnl_obj *)object, NFTNL_OBJ_CTR_PKTS));
+	else
+		found->strange = true;
+	return true;
+}
+
+static void found_clear(struct found_counters *found)
+{
+	g_array_unref(found->pairs);
+	g_hash_table_unref(found->by_key);
+	g_free(found->tag);
+	g_free(found->layout);
+}
+
+/* A key of which only one counter stands is no reading. */
+static void take_pairs(struct snapshot *snapshot, const struct found_counters *found)
+{
+	for (unsigned i = 0; i < found->pairs->len; i++) {
+		const struct pair *pair = &g_array_index(found->pairs, struct pair, i);
+
+		if (pair->has_in && pair->has_out)
+			g_array_append_val(snapshot->readings, pair->reading);
+		else
+			snapshot->intact = false;
+	}
+	g_array_sort(snapshot->readings, snapshot_compare);
+}
+
+/* True if nothing has changed since all was as it should be; else forgets that it was. */
+static bool is_settled(struct nft *nft, const char *ns, const char *tag, uint32_t id)
+{
+	const struct settled *settled = g_hash_table_lookup(nft->settled, ns);
+
+	if (settled && tag && settled->id == id && g_str_equal(settled->tag, tag))
+		return true;
+	g_hash_table_remove(nft->settled, ns);
+	return false;
+}
+
+static bool read_counters(struct nft *nft, struct netlink *netlink, const char *ns, struct snapshot *snapshot,
+                          struct found_counters *found, GError **error)
+{
+	g_autofree char *rules = NULL;
+	bool exists;
+	uint32_t id;
+
+	if (!nftables_generation(netlink, &id, error) ||
+	    !nftables_each_object(netlink, NFPROTO_IPV4, NFT_TABLE, take_counter, found, error))
+		return false;
+	snapshot->at = clock_now();
+	snapshot->generation = g_strdup(found->tag);
+	snapshot->intact = !found->strange;
+	take_pairs(snapshot, found);
+	if (is_settled(nft, ns, found->tag, id))
+		return true;
+	if (!nftables_has_table(netlink, NFPROTO_IPV4, NFT_TABLE, &exists, error))
+		return false;
+	if (!exists)
+		return true;
+	rules = nft_rules_standing(netlink, error);
+	if (!rules)
+		return false;
+	snapshot->intact &= found->tag && !g_strcmp0(rules, found->layout);
+	return true;
+}
+
+static struct snapshot *nft_read(struct backend *backend, const struct place *place, GError **error)
+{
+	struct nft *nft = (struct nft *)backend;
+	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
+	struct found_counters found = {
+		.pairs = g_array_new(FALSE, TRUE, sizeof(struct pair)),
+		.by_key = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+	};
+	struct snapshot *snapshot = snapshot_new();
+
+	if (!netlink || !read_counters(nft, netlink, place->ns, snapshot, &found, error)) {
+		snapshot_free(snapshot);
+		snapshot = NULL;
+	}
+	found_clear(&found);
+	return snapshot;
+}
+
+/* ---- changing ---- */
+
+/* A digest of all that the layout of a plan depends on. */
+static char *plan_digest(const struct plan *plan)
+{
+	g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
+	uint32_t head[] = { plan->gateway, plan->dvr, plan->meters->len, plan->local->len, plan->ranges->len };
+
+	g_checksum_update(sum, (const guchar *)head, sizeof head);
+	for (unsigned i = 0; i < plan->meters->len; i++) {
+		const struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
+		uint32_t words[] = { meter->key.kind, meter->key.address, meter->fixed };
+
+		g_checksum_update(sum, (const guchar *)words, sizeof words);
+		g_checksum_update(sum, (const guchar *)meter->key.class_name, strlen(meter->key.class_name) + 1);
+	}
+	for (unsigned i = 0; i < plan->local->len; i++) {
+		const struct prefix *prefix = &g_array_index(plan->local, struct prefix, i);
+		uint32_t words[] = { prefix->address, prefix->length };
+
+		g_checksum_update(sum, (const guchar *)words, sizeof words);
+	}
+	for (unsigned i = 0; i < plan->ranges->len; i++) {
+		const struct class_range *range = &g_array_index(plan->ranges, struct class_range, i);
+
+		g_checksum_update(sum, (const guchar *)&range->last, sizeof range->last);
+		g_checksum_update(sum, (const guchar *)range->class_name, strlen(range->class_name) + 1);
+	}
+	return g_strdup(g_checksum_get_string(sum));
+}
+
+/* All is as it should be at that generation id; unless somebody else changed something at the same time. */
+static void remember(struct nft *nft, struct netlink *netlink, const struct place *place, const struct plan *plan,
+                     const char *tag, uint32_t expected)
+{
+	struct settled *settled;
+	uint32_t id;
+
+	if (!nftables_generation(netlink, &id, NULL) || id != expected)
+		return;
+	settled = g_new(struct settled, 1);
+	settled->tag = g_strdup(tag);
+	settled->plan = plan_digest(plan);
+	settled->id = id;
+	g_hash_table_replace(nft->settled, g_strdup(place->ns), settled);
+}
+
+/* What the kernel said, in the words of the interface. */
+static void translate(GError **error)
+{
+	if (!error || !*error)
+		return;
+	if (g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_EXISTS)) {
+		(*error)->domain = BACKEND_ERROR;
+		(*error)->code = BACKEND_ERROR_EXISTS;
+	} else if (g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED) ||
+	           g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_BUSY) ||
+	           g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_MISSING)) {
+		(*error)->domain = BACKEND_ERROR;
+		(*error)->code = BACKEND_ERROR_AGAIN;
+	}
+}
+
+static bool nft_sync(struct backend *backend, const struct place *place, const struct plan *plan, const char *tag,
+                     const struct snapshot *found, GError **error)
+{
+	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
+	scoped_batch *batch = NULL;
+	uint32_t id;
+
+	if (!netlink || !nftables_generation(netlink, &id, error))
+		return false;
+	batch = nft_change(netlink, plan, tag, found, error);
+	if (!batch || !nftbatch_commit(batch, netlink, error)) {
+		translate(error);
+		return false;
+	}
+	remember((struct nft *)backend, netlink, place, plan, found->generation ? found->generation : tag,
+	         nftbatch_length(batch) ? id + 1 : id);
+	return true;
+}
+
+static bool nft_differs(struct backend *backend, const struct place *place, const struct plan *plan,
+                        const struct snapshot *found)
+{
+	const struct settled *settled = g_hash_table_lookup(((struct nft *)backend)->settled, place->ns);
+	g_autofree char *digest = NULL;
+
+	if (!settled || !found->intact || g_strcmp0(settled->tag, found->generation))
+		return true;
+	digest = plan_digest(plan);
+	return !g_str_equal(settled->plan, digest);
+}
+
+static bool nft_bury(struct backend *backend, const struct place *place, const struct plan *plan,
+                     const struct snapshot *found, GError **error)
+{
+	scoped_batch *batch = nftbatch_new(NFT_TABLE);
+	scoped_netlink *netlink = NULL;
+
+	for (unsigned i = 0; i < found->readings->len; i++) {
+		const struct meter_key *key = &g_array_index(found->readings, struct reading, i).key;
+		g_autofree char *in = plan_counter_name(key, false), *out = plan_counter_name(key, true);
+
+		if (plan_find(plan, key, NULL))
+			continue;
+		nftbatch_delete_counter(batch, in);
+		nftbatch_delete_counter(batch, out);
+	}
+	if (!nftbatch_length(batch))
+		return true;
+	netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
+	return netlink && nftbatch_commit(batch, netlink, error);
+}
+
+/* ---- going ---- */
+
+static bool nft_stop(struct backend *backend, const struct place *place, GError **error)
+{
+	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
+	scoped_batch *batch = nftbatch_new(NFT_TABLE);
+	g_autoptr(GHashTable) chains = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+	g_hash_table_remove(((struct nft *)backend)->settled, place->ns);
+	if (!netlink || !nftables_each_chain(netlink, NFPROTO_IPV4, NFT_TABLE, nft_take_name, chains, error))
+		return false;
+	if (!g_hash_table_contains(chains, NFT_BASE_CHAIN))
+		return true;
+	nftbatch_flush_chain(batch, NFT_BASE_CHAIN);
+	nftbatch_delete_chain(batch, NFT_BASE_CHAIN);
+	return nftbatch_commit(batch, netlink, error);
+}
+
+static bool nft_remove(struct backend *backend, const struct place *place, GError **error)
+{
+	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
+	scoped_batch *batch = nftbatch_new(NFT_TABLE);
+	bool exists;
+
+	g_hash_table_remove(((struct nft *)backend)->settled, place->ns);
+	if (!netlink || !nftables_has_table(netlink, NFPROTO_IPV4, NFT_TABLE, &exists, error))
+		return false;
+	if (!exists)
+		return true;
+	nftbatch_delete_table(batch);
+	return nftbatch_commit(batch, netlink, error);
+}
+
+static void nft_free(struct backend *backend)
+{
+	g_hash_table_unref(((struct nft *)backend)->settled);
+	g_free(backend);
+}
+
+/* ---- trying ---- */
+
+/* The smallest router that needs every kind of object. */
+static struct plan *sample_plan(void)
+{
+	SCOPED(router) *router = router_new("probe", "probe");
+	struct classes *classes = classes_new();
+	struct floating floating = { .address = 0xc6336465, .fixed = 0x0a00010b };
+	struct prefix local = { .address = 0x0a000100, .length = 24 };
+	struct plan *plan;
+
+	router->external = true;
+	router->gateway = 0xc6336401;
+	g_array_append_val(router->floating, floating);
+	g_array_append_val(router->local, local);
+	plan = plan_make(router, classes);
+	classes_free(classes);
+	return plan;
+}
+
+static bool nft_probe(struct backend *backend, GError **error)
+{
+	SCOPED(plan) *plan = sample_plan();
+	SCOPED(snapshot) *empty = snapshot_new();
+	SCOPED(snapshot) *found = NULL;
+	g_autofree char *tag = backend_new_tag();
+	struct place place = { .ns_fd = netns_new(error), .ns = "(a namespace made to try nf_tables)" };
+	bool works;
+
+	if (place.ns_fd < 0)
+		return false;
+	works = nft_sync(backend, &place, plan, tag, empty, error) && (found = nft_read(backend, &place, error));
+	close(place.ns_fd);
+	g_hash_table_remove(((struct nft *)backend)->settled, place.ns);
+	if (!works)
+		return false;
+	if (g_strcmp0(found->generation, tag) || !found->intact || found->readings->len != plan->meters->len) {
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
+		            "nf_tables took our table but does not show it as it was made");
+		return false;
+	}
+	return true;
+}
+
+struct backend *backend_nft_new(void)
+{
+	struct nft *nft = g_new(struct nft, 1);
+
+	nft->backend = (struct backend){
+		.name = "nft", .basis = BASIS_SKB, .probe = nft_probe, .read = nft_read, .sync = nft_sync,
+		.differs = nft_differs, .bury = nft_bury, .stop = nft_stop, .remove = nft_remove, .free = nft_free,
+	};
+	nft->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, settled_free);
+	return &nft->backend;
+}

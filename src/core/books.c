@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ledger's memory: built from the store at start, changed by adopting a committed batch and by nothing else.
+ */
+#include "core/books.h"
+
+/* ---- batch ---- */
+
+struct batch *batch_new(void)
+{
+	struct batch *batch = g_new(struct batch, 1);
+
+	batch->generations = g_ptr_array_new_with_free_func((GDestroyNotify)generation_unref);
+	batch->meters = g_ptr_array_new_with_free_func((GDestroyNotify)meter_free);
+	batch->usage = g_array_new(FALSE, TRUE, sizeof(struct usage));
+	batch->coverage = g_ptr_array_new_with_free_func((GDestroyNotify)coverage_free);
+	batch->meters_begun = batch->coverage_begun = 0;
+	return batch;
+}
+
+void batch_free(struct batch *batch)
+{
+	if (!batch)
+		return;
+	g_ptr_array_unref(batch->generations);
+	g_ptr_array_unref(batch->meters);
+	g_array_unref(batch->usage);
+	g_ptr_array_unref(batch->coverage);
+	g_free(batch);
+}
+
+bool batch_is_empty(const struct batch *batch)
+{
+	return !(batch->generations->len + batch->meters->len + batch->usage->len + batch->coverage->len);
+}
+
+/* ---- sets ---- */
+
+static guint meter_hash(const void *data)
+{
+	const struct meter *meter = data;
+
+	return g_str_hash(meter->of->tag) ^ (meter->key.address * 2654435761u) ^
+	       g_direct_hash(meter->key.class_name) ^ meter->key.kind;
+}
+
+static gboolean meter_equal(const void *a, const void *b)
+{
+	const struct meter *first = a, *second = b;
+
+	return !meter_key_compare(&first->key, &second->key) && g_str_equal(first->of->tag, second->of->tag);
+}
+
+static guint coverage_hash(const void *data)
+{
+	const struct coverage *coverage = data;
+
+	return g_str_hash(coverage->router) ^ (coverage->address * 2654435761u);
+}
+
+static gboolean coverage_equal(const void *a, const void *b)
+{
+	const struct coverage *first = a, *second = b;
+
+	return first->address == second->address && g_str_equal(first->router, second->router);
+}
+
+static void books_free(void *data)
+{
+	struct books *books = data;
+
+	generation_unref(books->generation);
+	g_hash_table_unref(books->meters);
+	g_free(books);
+}
+
+static struct books *books_of(struct ledger *ledger, const char *ns)
+{
+	struct books *books = g_hash_table_lookup(ledger->books, ns);
+
+	if (!books) {
+		books = g_new0(struct books, 1);
+		books->meters = g_hash_table_new_full(meter_hash, meter_equal, (GDestroyNotify)meter_free, NULL);
+		g_hash_table_insert(ledger->books, g_strdup(ns), books);
+	}
+	return books;
+}
+
+const struct meter *books_find_meter(const struct books *books, const char *tag, const struct meter_key *key)
+{
+	struct generation of = { .tag = (char *)tag };
+	struct meter wanted = { .of = &of, .key = *key };
+
+	return books ? g_hash_table_lookup(books->meters, &wanted) : NULL;
+}
+
+const struct books *books_find(const struct ledger *ledger, const char *ns)
+{
+	return g_hash_table_lookup(ledger->books, ns);
+}
+
+const struct coverage *books_latest_coverage(const struct ledger *ledger, const struct batch *batch,
+                                             const char *router, uint32_t address)
+{
+	struct coverage wanted = { .router = (char *)router, .address = address };
+
+	for (unsigned i = batch->coverage->len; i > 0; i--)
+		if (coverage_equal(batch->coverage->pdata[i - 1], &wanted))
+			return batch->coverage->pdata[i - 1];
+	return g_hash_table_lookup(ledger->coverage, &wanted);
+}
+
+/* ---- life ---- */
+
+void ledger_state_clear(struct ledger_state *state)
+{
+	g_clear_pointer(&state->meters, g_ptr_array_unref);
+	g_clear_pointer(&state->coverage, g_ptr_array_unref);
+}
+
+static void take_meter(struct ledger *ledger, const struct meter *loaded)
+{
+	struct books *books = books_of(ledger, loaded->of->ns);
+
+	if (!books->generation || books->generation->read_at.utc_us < loaded->of->read_at.utc_us) {
+		generation_unref(books->generation);
+		books->generation = generation_ref(loaded->of);
+	}
+	books->catchup = true;
+	g_hash_table_add(books->meters, meter_copy(loaded));
+}
+
+struct ledger *ledger_new(const char *node, const char *boot, int64_t interval_us, struct ledger_state *state)
+{
+	struct ledger *ledger = g_new0(struct ledger, 1);
+
+	ledger->node = g_strdup(node);
+	ledger->boot = g_strdup(boot);
+	ledger->interval_us = interval_us;
+	ledger->books = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, books_free);
+	ledger->coverage = g_hash_table_new_full(coverage_hash, coverage_equal, (GDestroyNotify)coverage_free, NULL);
+	ledger->next_meter = ledger->first_own_meter = state->next_meter;
+	ledger->next_coverage = state->next_coverage;
+	for (unsigned i = 0; i < state->meters->len; i++)
+		take_meter(ledger, state->meters->pdata[i]);
+	for (unsigned i = 0; i < state->coverage->len; i++)
+		g_hash_table_add(ledger->coverage, coverage_copy(state->coverage->pdata[i]));
+	ledger_state_clear(state);
+	return ledger;
+}
+
+void ledger_free(struct ledger *ledger)
+{
+	if (!ledger)
+		return;
+	g_hash_table_unref(ledger->books);
+	g_hash_table_unref(ledger->coverage);
+	g_free(ledger->node);
+	g_free(ledger->boot);
+	g_free(ledger);
+}
+
+GPtrArray *ledger_open_meters(const struct ledger *ledger)
+{
+	GPtrArray *open = g_ptr_array_new();
+	GHashTableIter each_ns, each_meter;
+	void *books, *meter;
+
+	g_hash_table_iter_init(&each_ns, ledger->books);
+	while (g_hash_table_iter_next(&each_ns, NULL, &books)) {
+		g_hash_table_iter_init(&each_meter, ((struct books *)books)->meters);
+		while (g_hash_table_iter_next(&each_meter, &meter, NULL))
+			g_ptr_array_add(open, meter);
+	}
+	return open;
+}
+
+/* ---- adoption ---- */
+
+static void adopt_generation(struct ledger *ledger, struct generation *generation)
+{
+	struct books *books = books_of(ledger, generation->ns);
+
+	if (books->generation && g_str_equal(books->generation->tag, generation->tag)) {
+		if (generation->read_at.boot_us > books->generation->read_at.boot_us)
+			books->catchup = false;
+		books->generation->read_at = generation->read_at;
+		return;
+	}
+	generation_unref(books->generation);
+	books->generation = generation_ref(generation);
+	books->catchup = false;
+}
+
+static void adopt_meter(struct ledger *ledger, const struct meter *changed)
+{
+	struct books *books = books_of(ledger, changed->of->ns);
+	struct meter *meter;
+
+	if (changed->closed_us) {
+		g_hash_table_remove(books->meters, changed);
+		return;
+	}
+	meter = meter_copy(changed);
+	if (books->generation && g_str_equal(books->generation->tag, meter->of->tag)) {
+		generation_unref(meter->of);
+		meter->of = generation_ref(books->generation); /* shared: read_at moves for all of them */
+	}
+	g_hash_table_replace(books->meters, meter, meter);
+}
+
+static gboolean has_no_meters(void *ns, void *books, void *data)
+{
+	return !g_hash_table_size(((struct books *)books)->meters);
+}
+
+void ledger_adopt(struct ledger *ledger, const struct batch *batch)
+{
+	for (unsigned i = 0; i < batch->generations->len; i++)
+		adopt_generation(ledger, batch->generations->pdata[i]);
+	for (unsigned i = 0; i < batch->meters->len; i++)
+		adopt_meter(ledger, batch->meters->pdata[i]);
+	for (unsigned i = 0; i < batch->coverage->len; i++) {
+		struct coverage *row = coverage_copy(batch->coverage->pdata[i]);
+
+		g_hash_table_replace(ledger->coverage, row, row);
+	}
+	g_hash_table_foreach_remove(ledger->books, has_no_meters, NULL);
+	ledger->next_meter += batch->meters_begun;
+	ledger->next_coverage += batch->coverage_begun;
+}

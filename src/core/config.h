@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The configuration, an INI file as OpenStack's own:
+ *
+ *   [agent]    interval = 60           seconds between samples, 1 to 3600
+ *              netns_dir = /run/netns  where the network namespaces are
+ *              backend = auto          auto, nft, iptables or ebpf
+ *              node = NAME             label of this node in the records; by default the host name
+ *              xtables_lock = PATH     the lock file that Neutron's l3-agent sees; by default found by itself
+ *   [store]    path = /var/lib/fipmeter
+ *              timezone = UTC          where days begin
+ *   [classes]  NAME = PREFIX, PREFIX   see core/classes.h
+ *
+ * Whatever is unknown, written twice or does not parse is refused: a typing error must not change a bill in silence.
+ */
+#ifndef FIPMETER_CORE_CONFIG_H
+#define FIPMETER_CORE_CONFIG_H
+
+#include "core/classes.h"
+
+#include <glib.h>
+#include <stdbool.h>
+
+#define CONFIG_PATH "/etc/fipmeter/fipmeter.conf"
+
+struct config {
+	int interval_s;
+	char *netns_dir;
+	char *backend;         /* "auto", "nft", "iptables" or "ebpf" */
+	char *node;            /* NULL: the host name */
+	char *xtables_lock;    /* NULL: to be found */
+	char *state_dir;
+	GTimeZone *timezone;
+	struct classes *classes;
+};
+
+/* The defaults. */
+struct config *config_new(void);
+void config_free(struct config *config); /* takes NULL */
+
+/* Parses a text; file is its name for messages, which have one line and name file, section, key and what would be
+ * right.  NULL on failure. */
+struct config *config_parse(const char *text, const char *file, GError **error);
+
+/* Reads a file.  path NULL means CONFIG_PATH, which may be missing: then the defaults hold. */
+struct config *config_load(const char *path, GError **error);
+
+SCOPED_DEFINE(config)
+
+#endif

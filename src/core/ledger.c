@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ledger's decisions.  What it remembers is in core/books.
+ *
+ * Usage is a difference inside one meter, and a meter never outlives what it counts for: another generation,
+ * another fixed address, a counter set back each end it and begin a new one.  So `sum of rows = last - first` holds
+ * for every meter at every moment, and anybody can check it in the store.
+ */
+#include "core/books.h"
+#include "core/plan.h"
+
+#include <stdlib.h>
+
+#define STEP_US 1000000 /* the two clocks differ by more than this: somebody has set UTC */
+
+/* ---- coverage ---- */
+
+static void add_coverage(const struct ledger *ledger, struct batch *batch, const char *router, uint32_t address,
+                         enum state state, int64_t start_us, int64_t end_us, const char *reason)
+{
+	struct coverage row = {
+		.seq = ledger->next_coverage + batch->coverage_begun++, .node = ledger->node, .router = (char *)router,
+		.address = address, .state = state, .start_us = start_us, .end_us = MAX(start_us, end_us),
+		.reason = (char *)reason,
+	};
+
+	g_ptr_array_add(batch->coverage, coverage_copy(&row));
+}
+
+/* Moves the end of a row to to_us: the state has held without a break. */
+static void extend_coverage(struct batch *batch, const struct coverage *row, int64_t to_us)
+{
+	struct coverage *moved = coverage_copy(row);
+
+	moved->end_us = MAX(row->end_us, to_us);
+	g_ptr_array_add(batch->coverage, moved);
+}
+
+/* The router is in a state, and the counters stood from from_us to to_us.  A change of state is seen only now: a router
+ * that became standby counted all that there was; of one that became master the kernel did not know yet what is
+ * local, and what it sent until now was not counted. */
+static void cover(const struct ledger *ledger, struct batch *batch, const char *router, enum state state,
+                  int64_t from_us, int64_t to_us)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, router, 0);
+	bool unbroken = latest && latest->state != STATE_GAP && latest->end_us >= from_us;
+
+	if (unbroken && latest->state == state) {
+		extend_coverage(batch, latest, to_us);
+		return;
+	}
+	if (unbroken) {
+		if (latest->state == STATE_METERED)
+			extend_coverage(batch, latest, to_us);
+		else
+			add_coverage(ledger, batch, router, 0, STATE_GAP, latest->end_us, to_us,
+			             "it became master between two looks");
+		from_us = to_us;
+	}
+	add_coverage(ledger, batch, router, 0, state, MIN(from_us, to_us), to_us, "");
+}
+
+/* ---- meters ---- */
+
+/* The UTC label of an earlier moment in a generation's life, by today's setting of the clock if somebody has set it
+ * since.  Across a boot the boot clock says nothing. */
+static int64_t label(const struct ledger *ledger, const struct generation *of, const struct instant *then,
+                     const struct instant *now)
+{
+	int64_t expected_us = now->utc_us - (now->boot_us - then->boot_us);
+	bool stepped = ABS(then->utc_us - expected_us) > STEP_US && g_str_equal(of->boot, ledger->boot);
+
+	return stepped ? expected_us : MIN(then->utc_us, now->utc_us);
+}
+
+/* The reading that the meter's next row starts from. */
+static const struct instant *last_read(const struct meter *meter)
+{
+	return meter->of->read_at.boot_us > meter->last_at.boot_us ? &meter->of->read_at : &meter->last_at;
+}
+
+static struct meter *begin_meter(const struct ledger *ledger, struct batch *batch, struct generation *of,
+                                 const struct meter_key *key, uint32_t fixed, const struct instant *at,
+                                 const struct counts *first, unsigned flags)
+{
+	struct meter *meter = g_new0(struct meter, 1);
+
+	meter->id = ledger->next_meter + batch->meters_begun++;
+	meter->of = generation_ref(of);
+	meter->key = *key;
+	meter->fixed = fixed;
+	meter->flags = flags;
+	meter->first_at = meter->last_at = *at;
+	meter->first = meter->last = *first;
+	g_ptr_array_add(batch->meters, meter);
+	return meter;
+}
+
+static void end_meter(struct batch *batch, const struct meter *meter, int64_t closed_us)
+{
+	struct meter *closed = meter_copy(meter);
+
+	closed->closed_us = MAX(closed_us, 1);
+	g_ptr_array_add(batch->meters, closed);
+}
+
+static bool is_below(const struct counts *a, const struct counts *b)
+{
+	return a->in_bytes < b->in_bytes || a->in_packets < b->in_packets || a->out_bytes < b->out_bytes ||
+	       a->out_packets < b->out_packets;
+}
+
+static struct counts difference(const struct counts *now, const struct counts *before)
+{
+	return (struct counts){
+		.in_bytes = now->in_bytes - before->in_bytes,
+		.in_packets = now->in_packets - before->in_packets,
+		.out_bytes = now->out_bytes - before->out_bytes,
+		.out_packets = now->out_packets - before->out_packets,
+	};
+}
+
+/* Puts what meter counted up to the reading into the batch, as a row if it is anything.  Returns the meter as it is
+ * then: the batch's, or NULL where nothing changed. */
+static struct meter *move_meter(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                                const struct instant *at, const struct counts *counts, unsigned flags)
+{
+	const struct instant *since = last_read(meter);
+	struct usage row = {
+		.meter = meter->id, .start_us = label(ledger, meter->of, since, at), .end_us = at->utc_us,
+		.counts = difference(counts, &meter->last), .reading = *counts, .flags = meter->flags | flags,
+	};
+	struct meter *moved;
+
+	if (counts_is_zero(&row.counts))
+		return NULL;
+	if (!(row.flags & FLAG_CATCHUP) && at->boot_us - since->boot_us > ledger->interval_us * 3 / 2)
+		row.flags |= FLAG_LATE;
+	g_array_append_val(batch->usage, row);
+	moved = meter_copy(meter);
+	moved->last = *counts;
+	moved->last_at = *at;
+	moved->flags = 0;
+	g_ptr_array_add(batch->meters, moved);
+	return moved;
+}
+
+/* ---- births ---- */
+
+static guint key_hash(const void *data)
+{
+	const struct meter_key *key = data;
+
+	return (key->address * 2654435761u) ^ g_direct_hash(key->class_name) ^ key->kind;
+}
+
+static gboolean key_equal(const void *a, const void *b)
+{
+	return !meter_key_compare(a, b);
+}
+
+/* The keys of a namespace's open meters of other generations: what was counted until now by counters that are gone. */
+static GHashTable *orphaned_keys(const struct books *books, const char *tag)
+{
+	GHashTable *keys = g_hash_table_new(key_hash, key_equal);
+	GHashTableIter each;
+	void *meter;
+
+	if (!books)
+		return keys;
+	g_hash_table_iter_init(&each, books->meters);
+	while (g_hash_table_iter_next(&each, &meter, NULL))
+		if (!g_str_equal(((struct meter *)meter)->of->tag, tag))
+			g_hash_table_add(keys, &((struct meter *)meter)->key);
+	return keys;
+}
+
+/* The generation of that tag: the ledger's own, or the one that this batch brings in, or a new one. */
+static struct generation *generation_for(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
+                                         const char *tag, enum basis basis, const struct instant *now)
+{
+	const struct books *books = books_find(ledger, plan->ns);
+	struct generation *generation;
+
+	if (books && books->generation && g_str_equal(books->generation->tag, tag))
+		return books->generation;
+	for (unsigned i = 0; i < batch->generations->len; i++)
+		if (g_str_equal(((struct generation *)batch->generations->pdata[i])->tag, tag))
+			return batch->generations->pdata[i];
+	generation = generation_new(tag, ledger->boot, ledger->node, plan->ns, plan->router, basis);
+	generation->made_at = generation->read_at = *now;
+	g_ptr_array_add(batch->generations, generation);
+	return generation;
+}
+
+/* Until it was seen, what the address sent and received was not counted. */
+static void declare_unseen(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
+                           const struct generation *of, uint32_t address, const struct instant *now)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, address);
+	int64_t since_us = label(ledger, of, &of->read_at, now);
+
+	if (since_us < now->utc_us && !(latest && latest->end_us == now->utc_us))
+		add_coverage(ledger, batch, plan->router, address, STATE_GAP, since_us, now->utc_us,
+		             "the address appeared between two looks");
+}
+
+void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
+                 const struct snapshot *found, const struct instant *now, struct batch *batch)
+{
+	static const struct counts zero;
+	const struct books *books = books_find(ledger, plan->ns);
+	bool same = found && !g_strcmp0(found->generation, tag);
+	g_autoptr(GHashTable) orphaned = orphaned_keys(books, tag);
+
+	for (unsigned i = 0; i < plan->meters->len; i++) {
+		const struct planned_meter *planned = &g_array_index(plan->meters, struct planned_meter, i);
+		struct generation *of;
+		unsigned flags = 0;
+
+		if (books_find_meter(books, tag, &planned->key) || (same && snapshot_find(found, &planned->key)))
+			continue;
+		of = generation_for(ledger, batch, plan, tag, basis, now);
+		if (same && planned->key.address) {
+			declare_unseen(ledger, batch, plan, of, planned->key.address, now);
+			flags |= FLAG_GAP;
+		}
+		if (g_hash_table_contains(orphaned, &planned->key))
+			flags |= FLAG_GAP;
+		begin_meter(ledger, batch, of, &planned->key, planned->fixed, now, &zero, flags);
+	}
+}
+
+/* ---- readings ---- */
+
+bool ledger_shrunk(const struct ledger *ledger, const struct snapshot *snapshot, const char *ns)
+{
+	const struct books *books = books_find(ledger, ns);
+
+	for (unsigned i = 0; snapshot->generation && i < snapshot->readings->len; i++) {
+		const struct reading *reading = &g_array_index(snapshot->readings, struct reading, i);
+		const struct meter *meter = books_find_meter(books, snapshot->generation, &reading->key);
+
+		if (meter && is_below(&reading->counts, &meter->last))
+			return true;
+	}
+	return false;
+}
+
+/* A counter stands below its baseline: somebody zeroed or restored it.  What it counted since is not known. */
+static void settle_reset(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                         const struct reading *reading, const struct instant *at, bool planned, uint32_t fixed)
+{
+	g_autofree char *reason = g_strdup_printf(
+		"a counter of class %s was set back: in %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " bytes, out %"
+		G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " bytes", meter->key.class_name, meter->last.in_bytes,
+		reading->counts.in_bytes, meter->last.out_bytes, reading->counts.out_bytes);
+
+	end_meter(batch, meter, at->utc_us);
+	add_coverage(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
+	             label(ledger, meter->of, last_read(meter), at), at->utc_us, reason);
+	if (planned)
+		begin_meter(ledger, batch, meter->of, &meter->key, fixed, at, &reading->counts,
+		            FLAG_RESET | FLAG_GAP);
+}
+
+static void settle_meter(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                         const struct reading *reading, const struct instant *at, const struct plan *plan,
+                         unsigned flags)
+{
+	uint32_t fixed = 0;
+	bool planned = plan_find(plan, &reading->key, &fixed);
+	bool moved = planned && fixed != meter->fixed;
+	const struct meter *after;
+
+	if (is_below(&reading->counts, &meter->last)) {
+		settle_reset(ledger, batch, meter, reading, at, planned, fixed);
+		return;
+	}
+	after = move_meter(ledger, batch, meter, at, &reading->counts, flags | (moved ? FLAG_MOVED : 0));
+	if (planned && !moved)
+		return;
+	end_meter(batch, after ? after : meter, at->utc_us);
+	if (moved)
+		begin_meter(ledger, batch, meter->of, &meter->key, fixed, at, &reading->counts, 0);
+}
+
+/* Ends the meters whose counters are gone: of other generations, and single ones that somebody removed.  A meter that
+ * never was read above zero and is still planned may yet get its counter: the back end tries again. */
+static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const struct books *books, const struct snapshot *snapshot,
+                        const struct plan *plan)
+{
+	int64_t lost_since_us = 0;
+	GHashTableIter each;
+	void *item;
+
+	g_hash_table_iter_init(&each, books->meters);
+	while (g_hash_table_iter_next(&each, &item, NULL)) {
+		const struct meter *meter = item;
+		bool same = g_str_equal(meter->of->tag, snapshot->generation);
+
+		if (same && (snapshot_find(snapshot, &meter->key) ||
+		             (counts_is_zero(&meter->last) && plan_find(plan, &meter->key, NULL))))
+			continue;
+		end_meter(batch, meter, snapshot->at.utc_us);
+		lost_since_us = MAX(lost_since_us, label(ledger, meter->of, last_read(meter), &snapshot->at));
+	}
+	return lost_since_us;
+}
+
+void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum basis basis,
+                   const struct snapshot *snapshot, struct batch *batch)
+{
+	const struct books *books = books_find(ledger, plan->ns);
+	struct generation *of = generation_for(ledger, batch, plan, snapshot->generation, basis, &snapshot->at);
+	int64_t from_us = label(ledger, of, &of->read_at, &snapshot->at), lost_since_us = 0;
+	struct generation *read;
+
+	for (unsigned i = 0; i < snapshot->readings->len; i++) {
+		const struct reading *reading = &g_array_index(snapshot->readings, struct reading, i);
+		const struct meter *meter = books_find_meter(books, snapshot->generation, &reading->key);
+		uint32_t fixed;
+
+		if (meter)
+			settle_meter(ledger, batch, meter, reading, &snapshot->at, plan,
+			             (snapshot->intact ? 0 : FLAG_GAP) |
+			             (books->catchup && meter->id < ledger->first_own_meter ? FLAG_CATCHUP : 0));
+		else if (plan_find(plan, &reading->key, &fixed))
+			begin_meter(ledger, batch, of, &reading->key, fixed, &snapshot->at, &reading->counts,
+			            FLAG_UNKNOWN_START);
+	}
+	if (books)
+		lost_since_us = end_lost(ledger, batch, books, snapshot, plan);
+	if (lost_since_us && lost_since_us < from_us)
+		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, lost_since_us, from_us,
+		             "the counters were removed and had to be made again");
+	if (!snapshot->intact)
+		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, from_us, snapshot->at.utc_us,
+		             "rules of ours were found changed or missing");
+	else if (plan->meters->len || books)
+		cover(ledger, batch, plan->router, plan->standby ? STATE_STANDBY : STATE_METERED, from_us,
+		      snapshot->at.utc_us);
+
+	read = generation_new(of->tag, of->boot, of->node, of->ns, of->router, of->basis);
+	read->made_at = of->made_at;
+	read->read_at = snapshot->at;
+	g_ptr_array_add(batch->generations, read);
+}
+
+void ledger_bury(const struct ledger *ledger, GHashTable *present, const struct instant *now, struct batch *batch)
+{
+	GHashTableIter each_ns, each_meter;
+	void *ns, *books, *meter;
+
+	g_hash_table_iter_init(&each_ns, ledger->books);
+	while (g_hash_table_iter_next(&each_ns, &ns, &books)) {
+		const struct generation *of = ((struct books *)books)->generation;
+
+		if (g_hash_table_contains(present, ns) || !g_hash_table_size(((struct books *)books)->meters))
+			continue;
+		g_hash_table_iter_init(&each_meter, ((struct books *)books)->meters);
+		while (g_hash_table_iter_next(&each_meter, &meter, NULL))
+			end_meter(batch, meter, now->utc_us);
+		add_coverage(ledger, batch, of->router, 0, STATE_GAP, label(ledger, of, &of->read_at, now), now->utc_us,
+		             "the namespace went away before a last reading");
+	}
+}

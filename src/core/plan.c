@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From a struct router to a struct plan: one meter for each public address and class.
+ */
+#include "core/plan.h"
+
+#include <string.h>
+
+static void add_meters(struct plan *plan, enum kind kind, uint32_t address, uint32_t fixed)
+{
+	for (unsigned i = 0; i < plan->classes->len; i++) {
+		struct planned_meter meter = {
+			.key = { .kind = kind, .address = address, .class_name = plan->classes->pdata[i] },
+			.fixed = fixed,
+		};
+
+		g_array_append_val(plan->meters, meter);
+	}
+}
+
+/* Nothing of a router is served here although it has public addresses: the other node of an HA router has them. */
+static bool is_standby(const struct router *router)
+{
+	if (router->gateway_served)
+		return false;
+	for (unsigned i = 0; i < router->floating->len; i++)
+		if (g_array_index(router->floating, struct floating, i).served)
+			return false;
+	return router->gateway || router->floating->len;
+}
+
+static int compare_planned(const void *a, const void *b)
+{
+	const struct planned_meter *first = a, *second = b;
+
+	return meter_key_compare(&first->key, &second->key);
+}
+
+struct plan *plan_make(const struct router *router, const struct classes *classes)
+{
+	struct plan *plan = g_new0(struct plan, 1);
+
+	plan->router = g_strdup(router->name);
+	plan->ns = g_strdup(router->ns);
+	plan->dvr = router->dvr;
+	plan->standby = is_standby(router);
+	plan->gateway = router->gateway;
+	plan->meters = g_array_new(FALSE, TRUE, sizeof(struct planned_meter));
+	plan->local = prefixes_disjoint(router->local);
+	plan->ranges = classes_flatten(classes, router->onlink);
+	plan->classes = classes_names(classes);
+	if (!router->external)
+		return plan;
+
+	for (unsigned i = 0; i < router->floating->len; i++) {
+		const struct floating *floating = &g_array_index(router->floating, struct floating, i);
+
+		add_meters(plan, KIND_FLOATING, floating->address, floating->fixed);
+	}
+	if (router->gateway)
+		add_meters(plan, KIND_GATEWAY, router->gateway, 0);
+	else if (!router->dvr)
+		add_meters(plan, KIND_UNATTRIBUTED, 0, 0);
+	g_array_sort(plan->meters, compare_planned);
+	return plan;
+}
+
+bool plan_find(const struct plan *plan, const struct meter_key *key, uint32_t *fixed)
+{
+	struct planned_meter wanted = { .key = *key };
+	unsigned at;
+
+	if (!g_array_binary_search(plan->meters, &wanted, compare_planned, &at))
+		return false;
+	if (fixed)
+		*fixed = g_array_index(plan->meters, struct planned_meter, at).fixed;
+	return true;
+}
+
+char *plan_counter_name(const struct meter_key *key, bool out)
+{
+	const char *direction = out ? "out" : "in";
+	g_autofree char *address = address_to_string(key->address);
+
+	switch (key->kind) {
+	case KIND_FLOATING:
+		return g_strdup_printf("traffic_%s_vm_%s_%s", address, direction, key->class_name);
+	case KIND_GATEWAY:
+		return g_strdup_printf("traffic_snat_%s_%s_%s", address, direction, key->class_name);
+	case KIND_UNATTRIBUTED:
+		return g_strdup_printf("traffic_unattributed_%s_%s", direction, key->class_name);
+	}
+	g_assert_not_reached();
+}
+
+bool plan_has_unattributed(const struct plan *plan)
+{
+	struct meter_key key = { .kind = KIND_UNATTRIBUTED };
+
+	if (!plan->classes->len)
+		return false;
+	key.class_name = plan->classes->pdata[0];
+	return plan_find(plan, &key, NULL);
+}
+
+/* Takes "in_CLASS" or "out_CLASS". */
+static bool parse_tail(const char *tail, struct meter_key *key, bool *out)
+{
+	*out = g_str_has_prefix(tail, "out_");
+	if (!*out && !g_str_has_prefix(tail, "in_"))
+		return false;
+	tail += *out ? 4 : 3;
+	if (!class_name_is_valid(tail))
+		return false;
+	key->class_name = g_intern_string(tail);
+	return true;
+}
+
+bool plan_counter_parse(const char *name, struct meter_key *key, bool *out)
+{
+	g_autofree char *address = NULL;
+	const char *tail;
+
+	if (!g_str_has_prefix(name, "traffic_"))
+		return false;
+	name += strlen("traffic_");
+	if (g_str_has_prefix(name, "unattributed_")) {
+		*key = (struct meter_key){ .kind = KIND_UNATTRIBUTED };
+		return parse_tail(name + strlen("unattributed_"), key, out);
+	}
+	*key = (struct meter_key){ .kind = g_str_has_prefix(name, "snat_") ? KIND_GATEWAY : KIND_FLOATING };
+	if (key->kind == KIND_GATEWAY)
+		name += strlen("snat_");
+	tail = strchr(name, '_');
+	if (!tail)
+		return false;
+	address = g_strndup(name, tail - name);
+	if (!address_from_string(address, &key->address) || !key->address)
+		return false;
+	if (key->kind == KIND_FLOATING) {
+		if (!g_str_has_prefix(tail, "_vm_"))
+			return false;
+		tail += strlen("_vm");
+	}
+	return parse_tail(tail + 1, key, out);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The plan: what is to be counted in one router namespace, from what is there.  Pure.  How the counters are made is
+ * the back ends' affair; what every packet counts as is the truth table of backend/backend.h.
+ */
+#ifndef FIPMETER_CORE_PLAN_H
+#define FIPMETER_CORE_PLAN_H
+
+#include "core/classes.h"
+#include "core/model.h"
+
+/* The plan for router, owned by the caller.  A router without an external device gets a plan without meters. */
+struct plan *plan_make(const struct router *router, const struct classes *classes);
+
+/* True if the plan has a meter of that key; *fixed (may be NULL) is then its fixed address. */
+bool plan_find(const struct plan *plan, const struct meter_key *key, uint32_t *fixed);
+
+/* True if the router has no SNAT rule: what is no floating IP's is counted, but nobody's. */
+bool plan_has_unattributed(const struct plan *plan);
+
+/* The name of a counter, for people and for the system's own tools: traffic_198.51.100.7_vm_in_internet,
+ * traffic_snat_198.51.100.1_out_cloud, traffic_unattributed_in_free.  The caller frees. */
+char *plan_counter_name(const struct meter_key *key, bool out);
+
+/* The reverse; false if it is no counter of ours. */
+bool plan_counter_parse(const char *name, struct meter_key *key, bool *out);
+
+#endif

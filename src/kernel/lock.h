@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A lock that one process holds, and that says which: flock(2) on a file with the holder's pid in it.  The kernel gives
+ * it up when the process ends, however it ends; the file stays.
+ */
+#ifndef FIPMETER_KERNEL_LOCK_H
+#define FIPMETER_KERNEL_LOCK_H
+
+#include <glib.h>
+
+#define LOCK_ERROR (g_quark_from_static_string("fipmeter-lock"))
+enum lock_error {
+	LOCK_ERROR_HELD,   /* the message names the pid */
+	LOCK_ERROR_FAILED,
+};
+
+/* Takes the lock at path (made with mode 0640, close-on-exec).  Returns the descriptor that holds it, -1 on failure. */
+int lock_take(const char *path, GError **error);
+
+#endif

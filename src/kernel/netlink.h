@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One netlink socket in one namespace, over libmnl.  Requests are built by the callers (rtnetlink(7), and nf_tables
+ * by libnftnl); here they are sent, and answered or refused.
+ */
+#ifndef FIPMETER_KERNEL_NETLINK_H
+#define FIPMETER_KERNEL_NETLINK_H
+
+#include <glib.h>
+#include <libmnl/libmnl.h>
+#include <stdbool.h>
+
+#define NETLINK_ERROR (g_quark_from_static_string("fipmeter-netlink"))
+enum netlink_error {
+	NETLINK_ERROR_FAILED,
+	NETLINK_ERROR_INTERRUPTED, /* NLM_F_DUMP_INTR: what was dumped changed meanwhile; it is no reading, again */
+	NETLINK_ERROR_EXISTS,      /* EEXIST */
+	NETLINK_ERROR_MISSING,     /* ENOENT, ESRCH */
+	NETLINK_ERROR_BUSY,        /* EBUSY, EAGAIN */
+	NETLINK_ERROR_UNSUPPORTED, /* EOPNOTSUPP, EPROTONOSUPPORT, EAFNOSUPPORT: the kernel lacks it */
+	NETLINK_ERROR_INVALID,     /* EINVAL; nfnetlink says that, too, where the kernel lacks a whole subsystem */
+};
+
+struct netlink;
+
+/* Opens a socket of bus (NETLINK_ROUTE, NETLINK_NETFILTER) inside the namespace; it keeps the namespace alive until
+ * netlink_close().  ns_fd -1: the process's own namespace. */
+struct netlink *netlink_open(int ns_fd, int bus, GError **error);
+void netlink_close(struct netlink *netlink); /* takes NULL */
+
+/* Sends one request (its sequence number is set here) and hands each answer to call, which returns MNL_CB_OK, or
+ * MNL_CB_ERROR with errno set.  Dumps run to their end.  call NULL: only the acknowledgement counts. */
+bool netlink_talk(struct netlink *netlink, struct nlmsghdr *request, mnl_cb_t call, void *data, GError **error);
+
+/* Sends messages that were built one behind the other (an nf_tables transaction: nfnetlink, begin and end of batch
+ * included; those with NLM_F_ACK are acknowledged) and waits until acks of them are answered.  The first refusal is
+ * the error; *failed_seq is then the sequence number of the message that was refused, 0 if not known. */
+bool netlink_send_batch(struct netlink *netlink, const void *messages, size_t length, unsigned acks,
+                        uint32_t *failed_seq, GError **error);
+
+#endif

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The contract: every back end counts the same for the same packets, and no count is lost, doubled or left behind when
+ * the plan changes.  The fake (fake.c) writes the truth table down a second time; here both get every combination of
+ * device, source and destination that the table tells apart, each packet of another size.
+ */
+#include "world.h"
+
+#include "core/classes.h"
+#include "core/config.h"
+#include "core/plan.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define A(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
+
+enum { GATEWAY = A(198, 51, 100, 71), FIP_A = A(198, 51, 100, 101), FIP_B = A(198, 51, 100, 102) };
+enum { FIXED_A = A(10, 0, 1, 11), FIXED_B = A(10, 0, 1, 12), FIXED_C = A(10, 0, 1, 13) };
+#define FIP_GONE A(198, 51, 100, 103) /* has its rules, but not its address */
+
+static const char *const devices[] = { "qg-contract", "rfp-contract", "qr-contract", "qr-second", "ha-contract" };
+static const uint32_t addresses[] = {
+	GATEWAY, FIP_A, FIP_B, FIP_GONE, FIXED_A, FIXED_B, FIXED_C,
+	A(10, 0, 1, 1), A(8, 8, 8, 11), A(8, 8, 8, 50), A(8, 8, 4, 4), A(198, 51, 100, 9), A(198, 51, 101, 1),
+	A(203, 0, 113, 9), A(169, 254, 169, 254), A(192, 168, 7, 7), A(10, 0, 0, 255), A(10, 0, 2, 0),
+};
+
+/* ---- routers ---- */
+
+static void add_prefix(GArray *prefixes, uint32_t address, uint8_t length)
+{
+	struct prefix prefix = { .address = address, .length = length };
+
+	g_array_append_val(prefixes, prefix);
+}
+
+static void add_floating(struct router *router, uint32_t address, uint32_t fixed, bool served)
+{
+	struct floating floating = { .address = address, .fixed = fixed, .served = served };
+
+	g_array_append_val(router->floating, floating);
+}
+
+static struct router *make_router(void)
+{
+	struct router *router = router_new("qrouter-contract", "contract");
+
+	router->external = router->gateway_served = true;
+	router->gateway = GATEWAY;
+	add_floating(router, FIP_A, FIXED_A, true);
+	add_floating(router, FIP_B, FIXED_B, true);
+	add_floating(router, FIP_GONE, A(10, 0, 1, 14), false);
+	add_prefix(router->local, A(8, 8, 8, 0), 24);
+	add_prefix(router->local, A(10, 0, 1, 0), 24);
+	add_prefix(router->onlink, A(198, 51, 100, 0), 24);
+	return router;
+}
+
+static struct router *make_router_without_snat(void)
+{
+	struct router *router = make_router();
+
+	router->gateway = 0;
+	router->gateway_served = false;
+	return router;
+}
+
+static struct router *make_dvr_router(void)
+{
+	struct router *router = make_router_without_snat();
+
+	router->dvr = true;
+	return router;
+}
+
+/* ---- both back ends, side by side ---- */
+
+struct pair {
+	struct router *router;
+	struct config *config;
+	struct backend *backends[2];
+	struct world *worlds[2];
+	struct snapshot *found[2];
+	char *tag;
+};
+
+static const char *const configurations[] = {
+	"",
+	"[classes]\nfree = 203.0.113.0/24\npartner = 198.51.101.0/24, 8.8.4.4\n",
+};
+
+static void read_both(struct pair *pair)
+{
+	g_autoptr(GError) error = NULL;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct place place = world_place(pair->worlds[i]);
+
+		snapshot_free(pair->found[i]);
+		pair->found[i] = pair->backends[i]->read(pair->backends[i], &place, &error);
+		g_assert_no_error(error);
+	}
+}
+
+static void sync_both(struct pair *pair)
+{
+	SCOPED(plan) *plan = plan_make(pair->router, pair->config->classes);
+	g_autoptr(GError) error = NULL;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct place place = world_place(pair->worlds[i]);
+
+		pair->backends[i]->sync(pair->backends[i], &place, plan, pair->tag, pair->found[i], &error);
+		g_assert_no_error(error);
+	}
+	read_both(pair);
+}
+
+static struct pair *pair_new(struct router *router, const char *configuration)
+{
+	struct pair *pair = g_new0(struct pair, 1);
+	g_autoptr(GError) error = NULL;
+
+	pair->router = router;
+	pair->config = config_parse(configuration, "contract.conf", &error);
+	g_assert_no_error(error);
+	pair->backends[0] = fake_new();
+	pair->backends[1] = backend_nft_new();
+	pair->worlds[0] = world_new(router, false);
+	pair->worlds[1] = world_new(router, true);
+	pair->tag = backend_new_tag();
+	read_both(pair);
+	g_assert_null(pair->found[1]->generation);
+	sync_both(pair);
+	g_assert_cmpstr(pair->found[1]->generation, ==, pair->tag);
+	return pair;
+}
+
+static void pair_free(struct pair *pair)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		snapshot_free(pair->found[i]);
+		pair->backends[i]->free(pair->backends[i]);
+		world_free(pair->worlds[i]);
+	}
+	router_free(pair->router);
+	config_free(pair->config);
+	g_free(pair->tag);
+	g_free(pair);
+}
+
+static void send(struct pair *pair, const char *device, uint32_t source, uint32_t destination, uint64_t bytes)
+{
+	struct fake_packet packet = { .device = device, .source = source, .destination = destination, .bytes = bytes };
+
+	for (unsigned i = 0; i < 2; i++)
+		world_receive(pair->worlds[i], pair->backends[i], &packet);
+}
+
+static void send_everything(struct pair *pair)
+{
+	uint64_t bytes = 40;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(devices); i++)
+		for (unsigned s = 0; s < G_N_ELEMENTS(addresses); s++)
+			for (unsigned d = 0; d < G_N_ELEMENTS(addresses); d++)
+				send(pair, devices[i], addresses[s], addresses[d], 40 + bytes++ % 1400);
+}
+
+/* Reads both and holds them to the same counters and values.  Returns the packets counted. */
+static uint64_t assert_same(struct pair *pair)
+{
+	uint64_t packets = 0;
+
+	read_both(pair);
+	g_assert_true(pair->found[1]->intact);
+	g_assert_cmpuint(pair->found[0]->readings->len, ==, pair->found[1]->readings->len);
+	for (unsigned i = 0; i < pair->found[0]->readings->len; i++) {
+		const struct reading *fake = &g_array_index(pair->found[0]->readings, struct reading, i);
+		const struct reading *real = &g_array_index(pair->found[1]->readings, struct reading, i);
+		g_autofree char *name = plan_counter_name(&fake->key, false);
+
+		g_assert_cmpint(meter_key_compare(&fake->key, &real->key), ==, 0);
+		if (memcmp(&fake->counts, &real->counts, sizeof fake->counts))
+			g_test_message("%s: in %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " out %" G_GUINT64_FORMAT
+			               "/%" G_GUINT64_FORMAT " (truth/kernel)", name, fake->counts.in_bytes,
+			               real->counts.in_bytes, fake->counts.out_bytes, real->counts.out_bytes);
+		g_assert_cmpmem(&fake->counts, sizeof fake->counts, &real->counts, sizeof real->counts);
+		packets += fake->counts.in_packets + fake->counts.out_packets;
+	}
+	return packets;
+}
+
+/* ---- the clauses ---- */
+
+static void test_every_packet(const void *data)
+{
+	struct router *(*const make)(void) = *(struct router *(*const *)(void))data;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(configurations); i++) {
+		struct pair *pair = pair_new(make(), configurations[i]);
+
+		send_everything(pair);
+		g_assert_cmpuint(assert_same(pair), >, 50);
+		pair_free(pair);
+	}
+}
+
+static void test_standby_counts_nothing_under_a_stale_plan(void)
+{
+	struct pair *pair = pair_new(make_router(), "");
+
+	for (unsigned i = 0; i < 2; i++)
+		world_stand_by(pair->worlds[i], pair->router);
+	send_everything(pair);
+	g_assert_cmpuint(assert_same(pair), ==, 0);
+	pair_free(pair);
+}
+
+static void test_nothing_changes_when_nothing_changed(void)
+{
+	struct pair *pair = pair_new(make_router(), "");
+	SCOPED(plan) *plan = plan_make(pair->router, pair->config->classes);
+	struct place place = world_place(pair->worlds[1]);
+	uint64_t packets;
+
+	send_everything(pair);
+	packets = assert_same(pair);
+	g_assert_false(pair->backends[1]->differs(pair->backends[1], &place, plan, pair->found[1]));
+	sync_both(pair);
+	g_assert_cmpuint(assert_same(pair), ==, packets);
+	pair_free(pair);
+}
+
+/* Each change of the plan in turn, with all packets before and after: nobody else's counter moves. */
+static void test_plans_change_and_no_count_is_lost(void)
+{
+	struct pair *pair = pair_new(make_router(), "");
+	struct floating *first = &g_array_index(pair->router->floating, struct floating, 0);
+
+	send_everything(pair);
+	first->fixed = FIXED_C; /* hand-over */
+	sync_both(pair);
+	send_everything(pair);
+	assert_same(pair);
+	g_array_remove_index(pair->router->floating, 1); /* death: stays to be read */
+	sync_both(pair);
+	send_everything(pair);
+	assert_same(pair);
+	g_array_remove_index(pair->router->local, 0); /* a subnet goes */
+	sync_both(pair);
+	send_everything(pair);
+	assert_same(pair);
+	config_free(pair->config);
+	pair->config = config_parse(configurations[1], "contract.conf", NULL); /* a class comes */
+	sync_both(pair);
+	send_everything(pair);
+	assert_same(pair);
+	config_free(pair->config);
+	pair->config = config_parse("", "contract.conf", NULL); /* and goes */
+	sync_both(pair);
+	send_everything(pair);
+	assert_same(pair);
+	pair_free(pair);
+}
+
+static void test_the_dead_are_removed(void)
+{
+	struct pair *pair = pair_new(make_router(), "");
+	g_autoptr(GError) error = NULL;
+	unsigned before;
+
+	g_array_remove_index(pair->router->floating, 1);
+	sync_both(pair);
+	before = pair->found[1]->readings->len;
+	for (unsigned i = 0; i < 2; i++) {
+		SCOPED(plan) *plan = plan_make(pair->router, pair->config->classes);
+		struct place place = world_place(pair->worlds[i]);
+
+		pair->backends[i]->bury(pair->backends[i], &place, plan, pair->found[i], &error);
+		g_assert_no_error(error);
+	}
+	send_everything(pair);
+	assert_same(pair);
+	g_assert_cmpuint(pair->found[1]->readings->len, ==, before - 3);
+	add_floating(pair->router, FIP_B, FIXED_B, true); /* born again, at 0 */
+	sync_both(pair);
+	send_everything(pair);
+	assert_same(pair);
+	pair_free(pair);
+}
+
+static void test_stop_keeps_the_counters_and_remove_leaves_nothing(void)
+{
+	struct pair *pair = pair_new(make_router(), "");
+	g_autofree char *ruleset = NULL;
+	g_autoptr(GError) error = NULL;
+
+	send_everything(pair);
+	for (unsigned i = 0; i < 2; i++) {
+		struct place place = world_place(pair->worlds[i]);
+
+		g_assert_true(pair->backends[i]->stop(pair->backends[i], &place, &error));
+	}
+	send_everything(pair);
+	read_both(pair);
+	g_assert_cmpmem(pair->found[0]->readings->data, pair->found[0]->readings->len * sizeof(struct reading),
+	                pair->found[1]->readings->data, pair->found[1]->readings->len * sizeof(struct reading));
+	for (unsigned i = 0; i < 2; i++) {
+		struct place place = world_place(pair->worlds[i]);
+
+		g_assert_true(pair->backends[i]->remove(pair->backends[i], &place, &error));
+		g_assert_true(pair->backends[i]->remove(pair->backends[i], &place, &error)); /* twice does no harm */
+	}
+	ruleset = world_ruleset(pair->worlds[1]);
+	g_assert_cmpstr(ruleset, ==, "");
+	pair_free(pair);
+}
+
+static void test_the_kernel_here_passes_the_probe(void)
+{
+	struct backend *backend = backend_nft_new();
+	g_autoptr(GError) error = NULL;
+
+	backend->probe(backend, &error);
+	g_assert_no_error(error);
+	backend->free(backend);
+}
+
+int main(int argc, char **argv)
+{
+	static struct router *(*const with_snat)(void) = make_router;
+	static struct router *(*const without_snat)(void) = make_router_without_snat;
+	static struct router *(*const dvr)(void) = make_dvr_router;
+
+	g_test_init(&argc, &argv, NULL);
+	if (geteuid()) {
+		g_printerr("contract: needs root, for namespaces of its own\n");
+		return 1;
+	}
+	g_test_add_data_func("/contract/every-packet/snat", &with_snat, test_every_packet);
+	g_test_add_data_func("/contract/every-packet/no-snat", &without_snat, test_every_packet);
+	g_test_add_data_func("/contract/every-packet/dvr", &dvr, test_every_packet);
+	g_test_add_func("/contract/standby", test_standby_counts_nothing_under_a_stale_plan);
+	g_test_add_func("/contract/idempotent", test_nothing_changes_when_nothing_changed);
+	g_test_add_func("/contract/changes", test_plans_change_and_no_count_is_lost);
+	g_test_add_func("/contract/dead", test_the_dead_are_removed);
+	g_test_add_func("/contract/stop-and-remove", test_stop_keeps_the_counters_and_remove_leaves_nothing);
+	g_test_add_func("/contract/probe", test_the_kernel_here_passes_the_probe);
+	return g_test_run();
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Plans and the names of counters.
+ */
+#include "core/plan.h"
+
+#include <string.h>
+
+#define A(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
+
+static struct router *make_router(void)
+{
+	struct router *router = router_new("qrouter-one", "one");
+	struct floating floating[] = {
+		{ .address = A(198, 51, 100, 101), .fixed = A(10, 0, 1, 11), .served = true },
+		{ .address = A(198, 51, 100, 102), .fixed = A(10, 0, 1, 12), .served = false },
+	};
+	struct prefix local[] = { { A(10, 0, 0, 0), 16 }, { A(10, 0, 1, 0), 24 } };
+
+	router->external = router->gateway_served = true;
+	router->gateway = A(198, 51, 100, 71);
+	g_array_append_vals(router->floating, floating, 2);
+	g_array_append_vals(router->local, local, 2);
+	return router;
+}
+
+static struct plan *plan_of(struct router *router)
+{
+	struct classes *classes = classes_new();
+	struct plan *plan = plan_make(router, classes);
+
+	classes_free(classes);
+	return plan;
+}
+
+static void test_one_meter_an_address_and_class(void)
+{
+	SCOPED(router) *router = make_router();
+	SCOPED(plan) *plan = plan_of(router);
+	struct meter_key key = { KIND_FLOATING, A(198, 51, 100, 102), g_intern_string("free") };
+	uint32_t fixed = 0;
+
+	g_assert_cmpuint(plan->meters->len, ==, 9);
+	g_assert_true(plan_find(plan, &key, &fixed));
+	g_assert_cmpuint(fixed, ==, A(10, 0, 1, 12));
+	key.address++;
+	g_assert_false(plan_find(plan, &key, NULL));
+	g_assert_cmpuint(plan->local->len, ==, 1);
+	g_assert_false(plan->standby);
+	g_assert_false(plan_has_unattributed(plan));
+}
+
+static void test_router_without_external_device_counts_nothing(void)
+{
+	SCOPED(router) *router = make_router();
+	SCOPED(plan) *plan = NULL;
+
+	router->external = false;
+	plan = plan_of(router);
+	g_assert_cmpuint(plan->meters->len, ==, 0);
+}
+
+static void test_router_without_snat_has_unattributed(void)
+{
+	SCOPED(router) *router = make_router();
+	SCOPED(plan) *plan = NULL, *dvr = NULL;
+
+	router->gateway = 0;
+	plan = plan_of(router);
+	g_assert_true(plan_has_unattributed(plan));
+	router->dvr = true;
+	dvr = plan_of(router);
+	g_assert_false(plan_has_unattributed(dvr));
+}
+
+static void test_router_that_serves_nothing_is_standby(void)
+{
+	SCOPED(router) *router = make_router();
+	SCOPED(plan) *plan = NULL;
+
+	router->gateway_served = g_array_index(router->floating, struct floating, 0).served = false;
+	plan = plan_of(router);
+	g_assert_true(plan->standby);
+	g_assert_cmpuint(plan->meters->len, ==, 9);
+}
+
+static void test_counter_names_there_and_back(void)
+{
+	static const struct {
+		enum kind kind;
+		uint32_t address;
+		const char *in, *out;
+	} cases[] = {
+		{ KIND_FLOATING, A(198, 51, 100, 7), "traffic_198.51.100.7_vm_in_my_class",
+		  "traffic_198.51.100.7_vm_out_my_class" },
+		{ KIND_GATEWAY, A(198, 51, 100, 7), "traffic_snat_198.51.100.7_in_my_class",
+		  "traffic_snat_198.51.100.7_out_my_class" },
+		{ KIND_UNATTRIBUTED, 0, "traffic_unattributed_in_my_class", "traffic_unattributed_out_my_class" },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct meter_key key = { cases[i].kind, cases[i].address, g_intern_string("my_class") }, back;
+		g_autofree char *in = plan_counter_name(&key, false), *out = plan_counter_name(&key, true);
+		bool is_out;
+
+		g_assert_cmpstr(in, ==, cases[i].in);
+		g_assert_cmpstr(out, ==, cases[i].out);
+		g_assert_true(plan_counter_parse(in, &back, &is_out) && !is_out);
+		g_assert_cmpint(meter_key_compare(&key, &back), ==, 0);
+		g_assert_true(plan_counter_parse(out, &back, &is_out) && is_out);
+	}
+}
+
+static void test_strangers_are_no_counters(void)
+{
+	static const char *const names[] = {
+		"", "traffic", "traffic_", "traffic_1.2.3_vm_in_free", "traffic_1.2.3.4_in_free", "traffic_1.2.3.4_vm_in_",
+		"traffic_0.0.0.0_vm_in_free", "traffic_1.2.3.4_vm_sideways_free", "traffic_snat_1.2.3.4_vm_in_free",
+		"traffic_1.2.3.4_vm_in_Free", "traffic_1.2.3.4_vm_in_a_class_with_too_long_a_name", "traffic_snat_",
+		"traffic_unattributed_", "traffic_unattributed_in", "Traffic_unattributed_in_free",
+	};
+	struct meter_key key;
+	bool out;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
+		g_assert_false(plan_counter_parse(names[i], &key, &out));
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/plan/meters", test_one_meter_an_address_and_class);
+	g_test_add_func("/plan/no-external", test_router_without_external_device_counts_nothing);
+	g_test_add_func("/plan/no-snat", test_router_without_snat_has_unattributed);
+	g_test_add_func("/plan/standby", test_router_that_serves_nothing_is_standby);
+	g_test_add_func("/plan/names", test_counter_names_there_and_back);
+	g_test_add_func("/plan/strangers", test_strangers_are_no_counters);
+	return g_test_run();
+}
