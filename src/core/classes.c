@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The classes: a flat list of prefixes with their class and with where they come from, cut into disjoint ranges when
- * a router is planned.  As prefixes are nested or disjoint, one sweep in ascending order with a stack of those that
- * are still open does it.
+ * The classes: a flat list of prefixes with their class and with where they come from, cut into disjoint
+ * ranges when a router is planned.  As prefixes are nested or disjoint, one sweep in ascending order with a
+ * stack of those that are still open does it.
  */
 #include "core/classes.h"
 
@@ -121,7 +121,8 @@ static GArray *sorted_entries(const struct classes *classes, const GArray *onlin
 	return entries;
 }
 
-/* Adds the addresses from *next up to and including last, unless that is none; *next is then the one after. */
+/* Adds the addresses from *next up to and including last, unless that is none; *next is then the one
+ * after. */
 static void fill(GArray *ranges, uint64_t *next, uint32_t last, const char *class_name)
 {
 	struct class_range range = { .first = (uint32_t)*next, .last = last, .class_name = class_name };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The configuration.  GKeyFile parses, one table says which keys there are and who takes their values.  GKeyFile lets
- * the last of two equal keys win and joins sections; this is looked for before it is asked.
+ * The configuration.  GKeyFile parses, one table says which keys there are and who takes their values.
+ * GKeyFile lets the last of two equal keys win and joins sections; this is looked for before it is asked.
  */
 #include "core/config.h"
 
@@ -13,7 +13,7 @@ static const char *set_interval(struct config *config, const char *value)
 {
 	guint64 seconds;
 
-	if (!g_ascii_string_to_unsigned(value, 10, 1, 3600, &seconds, NULL))
+	if (!g_ascii_string_to_unsigned(value, 10, CONFIG_INTERVAL_MIN, CONFIG_INTERVAL_MAX, &seconds, NULL))
 		return "whole seconds from 1 to 3600";
 	config->interval_s = (int)seconds;
 	return NULL;
@@ -126,7 +126,8 @@ static char *list_known(const char *section)
 			continue;
 		if (!section && i && g_str_equal(keys[i].section, keys[i - 1].section))
 			continue;
-		g_string_append_printf(list, "%s%s", list->len ? ", " : "", section ? keys[i].name : keys[i].section);
+		g_string_append_printf(list, "%s%s", list->len ? ", " : "",
+		                       section ? keys[i].name : keys[i].section);
 	}
 	if (!section)
 		g_string_append(list, ", " CLASSES_SECTION);
@@ -135,7 +136,8 @@ static char *list_known(const char *section)
 
 /* ---- duplicates ---- */
 
-/* Looks at one line as GKeyFile will; *section is the one that it stands in.  seen: "section" and "section/key". */
+/* Looks at one line as GKeyFile will; *section is the one that it stands in.  seen: "section" and
+ * "section/key". */
 static bool note_line(const char *file, char *line, char **section, GHashTable *seen, GError **error)
 {
 	char *equals, *entry;
@@ -311,8 +313,8 @@ struct config *config_load(const char *path, GError **error)
 		return NULL;
 	}
 	if (strlen(text) != length) {
-		g_set_error(error, G_KEY_FILE_ERROR, G_KEY_FILE_ERROR_PARSE, "%s: holds a NUL byte (right: a text file)",
-		            file);
+		g_set_error(error, G_KEY_FILE_ERROR, G_KEY_FILE_ERROR_PARSE,
+		            "%s: holds a NUL byte (right: a text file)", file);
 		return NULL;
 	}
 	return config_parse(text, file, error);

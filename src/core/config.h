@@ -11,7 +11,8 @@
  *              timezone = UTC          where days begin
  *   [classes]  NAME = PREFIX, PREFIX   see core/classes.h
  *
- * Whatever is unknown, written twice or does not parse is refused: a typing error must not change a bill in silence.
+ * Whatever is unknown, written twice or does not parse is refused: a typing error must not change a bill in
+ * silence.
  */
 #ifndef FIPMETER_CORE_CONFIG_H
 #define FIPMETER_CORE_CONFIG_H
@@ -22,6 +23,8 @@
 #include <stdbool.h>
 
 #define CONFIG_PATH "/etc/fipmeter/fipmeter.conf"
+#define CONFIG_INTERVAL_MIN 1 /* seconds */
+#define CONFIG_INTERVAL_MAX 3600
 
 struct config {
 	int interval_s;
@@ -38,8 +41,8 @@ struct config {
 struct config *config_new(void);
 void config_free(struct config *config); /* takes NULL */
 
-/* Parses a text; file is its name for messages, which have one line and name file, section, key and what would be
- * right.  NULL on failure. */
+/* Parses a text; file is its name for messages, which have one line and name file, section, key and what
+ * would be right.  NULL on failure. */
 struct config *config_parse(const char *text, const char *file, GError **error);
 
 /* Reads a file.  path NULL means CONFIG_PATH, which may be missing: then the defaults hold. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Times and periods.  The calendar is GLib's (GDate), the offsets are the time zone's own (GTimeZone); between the
- * two stands "local seconds": what the clock on the wall shows, counted as if it were UTC.
+ * Times and periods.  The calendar is GLib's (GDate), the offsets are the time zone's own (GTimeZone);
+ * between the two stands "local seconds": what the clock on the wall shows, counted as if it were UTC.
  *
- * Periods leave no hole and never overlap, whatever the zone does.  A day begins with the first instant that bears its
- * date: where clocks jump over midnight that is later than 00:00, where midnight comes twice it is the first one.
- * An hour or minute in whose middle the offset changes is cut there.  A time of day that comes twice or never is no
- * answer to "when": it is refused, and the message says how to write it with an offset.
+ * Periods leave no hole and never overlap, whatever the zone does.  A day begins with the first instant that
+ * bears its date: where clocks jump over midnight that is later than 00:00, where midnight comes twice it is
+ * the first one.  An hour or minute in whose middle the offset changes is cut there.  A time of day that comes
+ * twice or never is no answer to "when": it is refused, and the message says how to write it with an offset.
  */
 #include "core/period.h"
 
@@ -54,10 +54,13 @@ static int64_t to_seconds(int64_t time_us)
 /* Seconds that the zone is ahead of UTC at this instant. */
 static int64_t offset_at(GTimeZone *timezone, int64_t utc_s)
 {
-	return g_time_zone_get_offset(timezone, g_time_zone_find_interval(timezone, G_TIME_TYPE_UNIVERSAL, utc_s));
+	int interval = g_time_zone_find_interval(timezone, G_TIME_TYPE_UNIVERSAL, utc_s);
+
+	return g_time_zone_get_offset(timezone, interval);
 }
 
-/* The first second after low that has high's offset; low's is another, and it changes once between the two. */
+/* The first second after low that has high's offset; low's is another, and it changes once between the
+ * two. */
 static int64_t change_between(GTimeZone *timezone, int64_t low, int64_t high)
 {
 	int64_t offset = offset_at(timezone, high);
@@ -73,8 +76,8 @@ static int64_t change_between(GTimeZone *timezone, int64_t low, int64_t high)
 	return high;
 }
 
-/* The first instant at which the wall clock shows local_s or later.  Zones change their offset months apart, so at
- * most once within a day to either side. */
+/* The first instant at which the wall clock shows local_s or later.  Zones change their offset months
+ * apart, so at most once within a day to either side. */
 static int64_t first_at_local(GTimeZone *timezone, int64_t local_s)
 {
 	int64_t before = offset_at(timezone, local_s - DAY_S), after = offset_at(timezone, local_s + DAY_S);
@@ -131,7 +134,8 @@ static void calendar_bounds(bool month, int64_t utc_s, GTimeZone *timezone, int6
 	*start_s = start_of(&date, timezone);
 	add_period(&date, month);
 	*end_s = start_of(&date, timezone);
-	/* A clock that was set back over midnight shows yesterday's date again; the day has begun all the same. */
+	/* A clock that was set back over midnight shows yesterday's date again; the day has begun all the
+	 * same. */
 	while (*end_s <= utc_s) {
 		*start_s = *end_s;
 		add_period(&date, month);

@@ -7,8 +7,8 @@
 
 #include "core/model.h"
 
-/* Reads "192.0.2.0/24"; a bare address is a /32.  Host bits must be 0.  False with an error that shows what would be
- * right; *prefix is then untouched. */
+/* Reads "192.0.2.0/24"; a bare address is a /32.  Host bits must be 0.  False with an error that shows
+ * what would be right; *prefix is then untouched. */
 bool prefix_parse(const char *text, struct prefix *prefix, GError **error);
 
 /* Always with its length.  The caller frees. */
@@ -21,8 +21,8 @@ uint32_t prefix_first(const struct prefix *prefix);
 uint32_t prefix_last(const struct prefix *prefix);
 bool prefix_contains(const struct prefix *prefix, uint32_t address);
 
-/* The same addresses as those of prefixes (of struct prefix, in any order) without nested ones and duplicates,
- * ascending.  The caller owns the new array (of struct prefix); neighbours are not merged. */
+/* The same addresses as those of prefixes (of struct prefix, in any order) without nested ones and
+ * duplicates, ascending.  The caller owns the new array (of struct prefix); neighbours are not merged. */
 GArray *prefixes_disjoint(const GArray *prefixes);
 
 #endif

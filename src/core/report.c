@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Sums.  A row is cut down to the key of its group (report_by and the period of its start), the group is found by that
- * key, and the row's counts go in.  With PERIOD_INTERVAL there are no groups: each row is a line.
+ * Sums.  A row is cut down to the key of its group (report_by and the period of its start), the group is
+ * found by that key, and the row's counts go in.  With PERIOD_INTERVAL there are no groups: each row is a
+ * line.
  */
 #include "core/report.h"
 
@@ -44,8 +45,8 @@ static int compare_keys(const struct report_line *a, const struct report_line *b
 	return order ? order : compare_texts(a->node, b->node);
 }
 
-/* Rows of one key, which PERIOD_INTERVAL shows one by one, need an order too, so that the same question gets the
- * same answer. */
+/* Rows of one key, which PERIOD_INTERVAL shows one by one, need an order too, so that the same question
+ * gets the same answer. */
 static int compare_lines(const void *a, const void *b)
 {
 	const struct report_line *first = a, *second = b;
@@ -76,7 +77,8 @@ static guint hash_key(const void *key)
 static void cut_to_key(enum report_by by, struct report_line *line)
 {
 	struct report_line key = {
-		.node = "", .router = "", .class_name = "", .kind = -1, .start_us = line->start_us, .end_us = line->end_us,
+		.node = "", .router = "", .class_name = "", .kind = -1,
+		.start_us = line->start_us, .end_us = line->end_us,
 		.counts = line->counts, .basis = line->basis, .flags = line->flags,
 	};
 
@@ -103,7 +105,8 @@ static void cut_to_key(enum report_by by, struct report_line *line)
 
 /* ---- the report ---- */
 
-struct report *report_new(enum report_by by, enum period per, GTimeZone *timezone, int64_t since_us, int64_t until_us)
+struct report *report_new(enum report_by by, enum period per, GTimeZone *timezone, int64_t since_us,
+                          int64_t until_us)
 {
 	struct report *report = g_new0(struct report, 1);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The kernel works on a request inside sendmsg(2) and has then queued all its answers (a dump goes on with each
- * recvmsg(2)); see net/netlink/af_netlink.c.  So what is still in the queue when a new request starts belongs to
- * one that was given up, and is thrown away; after that every answer must be to the request at hand, or it is an
- * error.  libmnl builds and walks messages; its callback runner is not used: it loses the error that a dump can
- * end with, and the text of extended acknowledgements.
+ * The kernel works on a request inside sendmsg(2) and has then queued all its answers (a dump goes on with
+ * each recvmsg(2)); see net/netlink/af_netlink.c.  So what is still in the queue when a new request starts
+ * belongs to one that was given up, and is thrown away; after that every answer must be to the request at
+ * hand, or it is an error.  libmnl builds and walks messages; its callback runner is not used: it loses the
+ * error that a dump can end with, and the text of extended acknowledgements.
  */
 #include "kernel/netlink.h"
 
@@ -72,8 +72,8 @@ static void set_refusal(const struct netlink *netlink, int number, const char *t
 {
 	g_autofree char *shown = text ? g_strescape(text, NULL) : NULL;
 
-	g_set_error(error, NETLINK_ERROR, error_of(number), "%s: %s%s%s%s", bus_name(netlink->bus), g_strerror(number),
-	            shown ? " (" : "", shown ? shown : "", shown ? ")" : "");
+	g_set_error(error, NETLINK_ERROR, error_of(number), "%s: %s%s%s%s", bus_name(netlink->bus),
+	            g_strerror(number), shown ? " (" : "", shown ? shown : "", shown ? ")" : "");
 }
 
 /* Without the numbers' meaning: it is this side that failed. */
@@ -114,7 +114,8 @@ static bool prepare_socket(struct mnl_socket *socket, GError **error)
 	if (setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0 &&
 	    mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0)
 		return true;
-	g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_FAILED, "cannot set up a netlink socket: %s", g_strerror(errno));
+	g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_FAILED, "cannot set up a netlink socket: %s",
+	            g_strerror(errno));
 	return false;
 }
 
@@ -193,13 +194,15 @@ static const char *extended_text(const struct nlmsghdr *header, size_t offset)
 	if (!(header->nlmsg_flags & NLM_F_ACK_TLVS) || mnl_nlmsg_get_payload_len(header) < offset)
 		return NULL;
 	mnl_attr_for_each(attr, header, offset)
-		if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
+		if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG &&
+		    mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
 			return mnl_attr_get_str(attr);
 	return NULL;
 }
 
 /* NLMSG_ERROR: an acknowledgement if its number is 0. */
-static enum step take_error(struct netlink *netlink, const struct nlmsghdr *header, struct wait *wait, GError **error)
+static enum step take_error(struct netlink *netlink, const struct nlmsghdr *header, struct wait *wait,
+                            GError **error)
 {
 	const struct nlmsgerr *refusal = mnl_nlmsg_get_payload(header);
 	size_t offset = MNL_ALIGN(sizeof *refusal);
@@ -218,7 +221,8 @@ static enum step take_error(struct netlink *netlink, const struct nlmsghdr *head
 }
 
 /* NLMSG_DONE: the end of a dump, with an error number or 0. */
-static enum step take_end(struct netlink *netlink, const struct nlmsghdr *header, struct wait *wait, GError **error)
+static enum step take_end(struct netlink *netlink, const struct nlmsghdr *header, struct wait *wait,
+                          GError **error)
 {
 	int number = 0;
 
@@ -236,9 +240,11 @@ static enum step take_end(struct netlink *netlink, const struct nlmsghdr *header
 	return STEP_DONE;
 }
 
-static enum step take_message(struct netlink *netlink, const struct nlmsghdr *header, struct wait *wait, GError **error)
+static enum step take_message(struct netlink *netlink, const struct nlmsghdr *header, struct wait *wait,
+                              GError **error)
 {
-	if (header->nlmsg_pid != netlink->portid || header->nlmsg_seq - wait->first > wait->last - wait->first)
+	if (header->nlmsg_pid != netlink->portid ||
+	    header->nlmsg_seq - wait->first > wait->last - wait->first)
 		return fail(netlink, error, "an answer to another request", 0);
 	if (header->nlmsg_flags & NLM_F_DUMP_INTR)
 		wait->interrupted = true;
@@ -262,7 +268,7 @@ static ssize_t receive(struct netlink *netlink, int flags, int *number)
 {
 	struct sockaddr_nl from = { 0 };
 	struct iovec iov = { .iov_base = netlink->buffer, .iov_len = BUFFER_SIZE };
-	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr msg = { .msg_name = &from, .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t got;
 
 	do {
@@ -304,7 +310,9 @@ static enum step take_failure(struct netlink *netlink, int number, struct wait *
 		return fail(netlink, error, "cannot receive", number);
 	if (!may_be_all(wait))
 		return fail(netlink, error, "the kernel did not answer in time", 0);
-	return wait->overrun ? fail(netlink, error, "more answers than the receive buffer holds", 0) : STEP_DONE;
+	if (wait->overrun)
+		return fail(netlink, error, "more answers than the receive buffer holds", 0);
+	return STEP_DONE;
 }
 
 /* Takes answers until the last one that is wanted. */
@@ -322,11 +330,13 @@ static bool wait_for(struct netlink *netlink, struct wait *wait, GError **error)
 	return step == STEP_DONE;
 }
 
-bool netlink_talk(struct netlink *netlink, struct nlmsghdr *request, mnl_cb_t call, void *data, GError **error)
+bool netlink_talk(struct netlink *netlink, struct nlmsghdr *request, mnl_cb_t call, void *data,
+                  GError **error)
 {
 	struct wait wait = { .call = call, .data = data };
 
-	/* An acknowledgement ends every answer but a dump's, which has an end of its own and takes no notice. */
+	/* An acknowledgement ends every answer but a dump's, which has an end of its own and takes no
+	 * notice. */
 	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
 	request->nlmsg_seq = wait.first = wait.last = ++netlink->seq;
 	request->nlmsg_pid = 0;

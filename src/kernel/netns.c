@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Each file is opened first and looked at afterwards, through the descriptor, so that what was judged is what is
- * entered.  The way back is opened before the way in is taken: who cannot come back does not go.
+ * Each file is opened first and looked at afterwards, through the descriptor, so that what was judged is
+ * what is entered.  The way back is opened before the way in is taken: who cannot come back does not go.
  */
 #include "kernel/netns.h"
 
@@ -25,11 +25,13 @@ static int open_own(GError **error)
 	int fd = open(OWN, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		g_set_error(error, NETNS_ERROR, NETNS_ERROR_FAILED, "cannot open %s: %s", OWN, g_strerror(errno));
+		g_set_error(error, NETNS_ERROR, NETNS_ERROR_FAILED, "cannot open %s: %s", OWN,
+		            g_strerror(errno));
 	return fd;
 }
 
-/* ip-netns(8) makes the file without any permission: who lacks CAP_DAC_OVERRIDE gets EACCES until it is a namespace. */
+/* ip-netns(8) makes the file without any permission: who lacks CAP_DAC_OVERRIDE gets EACCES until it is a
+ * namespace. */
 static enum netns_error open_error(int number)
 {
 	switch (number) {
@@ -52,24 +54,29 @@ static bool check(int fd, const char *shown, GError **error)
 	struct statfs fs;
 
 	if (fstat(fd, &file) < 0 || fstatfs(fd, &fs) < 0 || stat(OWN, &own) < 0) {
-		g_set_error(error, NETNS_ERROR, NETNS_ERROR_FAILED, "cannot look at %s: %s", shown, g_strerror(errno));
+		g_set_error(error, NETNS_ERROR, NETNS_ERROR_FAILED, "cannot look at %s: %s", shown,
+		            g_strerror(errno));
 		return false;
 	}
 	if (!S_ISREG(file.st_mode)) {
-		g_set_error(error, NETNS_ERROR, NETNS_ERROR_JUNK, "%s is no file of a network namespace", shown);
+		g_set_error(error, NETNS_ERROR, NETNS_ERROR_JUNK, "%s is no file of a network namespace",
+		            shown);
 		return false;
 	}
 	if (fs.f_type != NSFS_MAGIC) {
 		g_set_error(error, NETNS_ERROR, NETNS_ERROR_NOT_YET,
-		            "%s is a plain file, not a network namespace yet (if it stays so: delete it)", shown);
+		            "%s is a plain file, not a network namespace yet (if it stays so: delete it)",
+		            shown);
 		return false;
 	}
 	if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET) {
-		g_set_error(error, NETNS_ERROR, NETNS_ERROR_JUNK, "%s is a namespace, but of another kind", shown);
+		g_set_error(error, NETNS_ERROR, NETNS_ERROR_JUNK, "%s is a namespace, but of another kind",
+		            shown);
 		return false;
 	}
 	if (file.st_dev == own.st_dev && file.st_ino == own.st_ino) {
-		g_set_error(error, NETNS_ERROR, NETNS_ERROR_JUNK, "%s is the namespace that we run in", shown);
+		g_set_error(error, NETNS_ERROR, NETNS_ERROR_JUNK, "%s is the namespace that we run in",
+		            shown);
 		return false;
 	}
 	return true;
@@ -82,7 +89,8 @@ int netns_open(const char *directory, const char *name, GError **error)
 	int fd;
 
 	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, "..")) {
-		g_set_error(error, NETNS_ERROR, NETNS_ERROR_JUNK, "%s is no name of a network namespace", shown);
+		g_set_error(error, NETNS_ERROR, NETNS_ERROR_JUNK, "%s is no name of a network namespace",
+		            shown);
 		return -1;
 	}
 	do
@@ -91,7 +99,8 @@ int netns_open(const char *directory, const char *name, GError **error)
 	if (fd < 0) {
 		int number = errno;
 
-		g_set_error(error, NETNS_ERROR, open_error(number), "cannot open %s: %s", shown, g_strerror(number));
+		g_set_error(error, NETNS_ERROR, open_error(number), "cannot open %s: %s", shown,
+		            number == ELOOP ? "it is a symbolic link" : g_strerror(number));
 		return -1;
 	}
 	if (check(fd, shown, error))
@@ -118,7 +127,8 @@ bool netns_call(int ns_fd, bool (*call)(void *data, GError **error), void *data,
 		return false;
 	if (setns(ns_fd, CLONE_NEWNET) < 0) {
 		g_set_error(error, NETNS_ERROR, NETNS_ERROR_FAILED,
-		            "cannot enter the network namespace: %s (it takes CAP_SYS_ADMIN)", g_strerror(errno));
+		            "cannot enter the network namespace: %s (it takes CAP_SYS_ADMIN)",
+		            g_strerror(errno));
 		close(own);
 		return false;
 	}
@@ -135,7 +145,8 @@ int netns_new(GError **error)
 		return -1;
 	if (unshare(CLONE_NEWNET) < 0) {
 		g_set_error(error, NETNS_ERROR, NETNS_ERROR_FAILED,
-		            "cannot make a network namespace: %s (it takes CAP_SYS_ADMIN)", g_strerror(errno));
+		            "cannot make a network namespace: %s (it takes CAP_SYS_ADMIN)",
+		            g_strerror(errno));
 		close(own);
 		return -1;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Requests are put together by hand (a family, and one or two names); answers are parsed by libnftnl.  Not every
- * kernel filters every kind of dump by table, so each answer's table is looked at again.
+ * Requests are put together by hand (a family, and one or two names); answers are parsed by libnftnl.  Not
+ * every kernel filters every kind of dump by table, so each answer's table is looked at again.
  */
 #include "kernel/nftables.h"
 
@@ -47,7 +47,8 @@ static bool put_name(struct nlmsghdr *header, uint16_t attribute, const char *na
 		mnl_attr_put_strz(header, attribute, name);
 		return true;
 	}
-	g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_INVALID, "a name of nf_tables that is too long: %.40s...", name);
+	g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_INVALID,
+	            "a name of nf_tables that is too long: %.40s...", name);
 	return false;
 }
 
@@ -64,7 +65,8 @@ static bool is_of(const struct dump *dump, const char *table)
 }
 
 /* Runs a dump; a callback's own error comes before what became of the dump by it. */
-static bool run(struct netlink *netlink, struct nlmsghdr *request, mnl_cb_t call, struct dump *dump, GError **error)
+static bool run(struct netlink *netlink, struct nlmsghdr *request, mnl_cb_t call, struct dump *dump,
+                GError **error)
 {
 	GError *refusal = NULL;
 
@@ -80,8 +82,8 @@ static bool run(struct netlink *netlink, struct nlmsghdr *request, mnl_cb_t call
 }
 
 /* Like run(), of a list whose table may be missing. */
-static bool run_list(struct netlink *netlink, uint16_t message, uint8_t family, uint16_t attribute, mnl_cb_t call,
-                     struct dump *dump, GError **error)
+static bool run_list(struct netlink *netlink, uint16_t message, uint8_t family, uint16_t attribute,
+                     mnl_cb_t call, struct dump *dump, GError **error)
 {
 	struct request request;
 	struct nlmsghdr *header = begin(&request, message, family, NLM_F_DUMP);
@@ -130,7 +132,8 @@ bool nftables_generation(struct netlink *netlink, uint32_t *id, GError **error)
 	GError *refusal = NULL;
 	uint32_t found = 0;
 
-	if (netlink_talk(netlink, begin(&request, NFT_MSG_GETGEN, NFPROTO_UNSPEC, 0), take_generation, &found, &refusal)) {
+	if (netlink_talk(netlink, begin(&request, NFT_MSG_GETGEN, NFPROTO_UNSPEC, 0), take_generation, &found,
+	                 &refusal)) {
 		*id = found;
 		return true;
 	}
@@ -139,7 +142,8 @@ bool nftables_generation(struct netlink *netlink, uint32_t *id, GError **error)
 	return false;
 }
 
-bool nftables_has_table(struct netlink *netlink, uint8_t family, const char *table, bool *exists, GError **error)
+bool nftables_has_table(struct netlink *netlink, uint8_t family, const char *table, bool *exists,
+                        GError **error)
 {
 	struct request request;
 	struct nlmsghdr *header = begin(&request, NFT_MSG_GETTABLE, family, 0);
@@ -169,14 +173,15 @@ static int take_rule(const struct nlmsghdr *header, void *data)
 	struct nftnl_rule *rule = nftnl_rule_alloc();
 	bool go_on = true;
 
-	if (nftnl_rule_nlmsg_parse(header, rule) == 0 && is_of(dump, nftnl_rule_get_str(rule, NFTNL_RULE_TABLE)))
+	if (nftnl_rule_nlmsg_parse(header, rule) == 0 &&
+	    is_of(dump, nftnl_rule_get_str(rule, NFTNL_RULE_TABLE)))
 		go_on = dump->call.rule(rule, dump->data, &dump->error);
 	nftnl_rule_free(rule);
 	return answer(go_on);
 }
 
-bool nftables_each_rule(struct netlink *netlink, uint8_t family, const char *table, nftables_rule_call call, void *data,
-                        GError **error)
+bool nftables_each_rule(struct netlink *netlink, uint8_t family, const char *table, nftables_rule_call call,
+                        void *data, GError **error)
 {
 	struct dump dump = { .table = table, .call.rule = call, .data = data };
 
@@ -196,8 +201,8 @@ static int take_object(const struct nlmsghdr *header, void *data)
 	return result;
 }
 
-bool nftables_each_object(struct netlink *netlink, uint8_t family, const char *table, nftables_object_call call,
-                          void *data, GError **error)
+bool nftables_each_object(struct netlink *netlink, uint8_t family, const char *table,
+                          nftables_object_call call, void *data, GError **error)
 {
 	struct dump dump = { .table = table, .call.object = call, .data = data };
 
@@ -221,8 +226,8 @@ static int take_set(const struct nlmsghdr *header, void *data)
 	return result;
 }
 
-bool nftables_each_set(struct netlink *netlink, uint8_t family, const char *table, nftables_name_call call, void *data,
-                       GError **error)
+bool nftables_each_set(struct netlink *netlink, uint8_t family, const char *table, nftables_name_call call,
+                       void *data, GError **error)
 {
 	struct dump dump = { .table = table, .call.name = call, .data = data };
 

@@ -419,7 +419,7 @@ void nftrule_match_local(struct nftnl_rule *rule)
 /* A look-up for a device finds none for a local address either (nft_fib4_eval), hence the second question. */
 void nftrule_match_unknown_source(struct nftnl_rule *rule)
 {
-	uint8_t missing = 0;
+	uint32_t missing = 0;
 
 	add_fib(rule, NFT_FIB_RESULT_OIF, NFTA_FIB_F_PRESENT | NFTA_FIB_F_SADDR);
 	compare(rule, NFT_CMP_EQ, &missing, sizeof missing);

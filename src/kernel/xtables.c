@@ -17,8 +17,8 @@ struct reading {
 	void *data;
 };
 
-/* A match or a target (both begin with struct xt_entry_match): within room bytes, and with a name that ends.  Its size; 0 if
- * it is none. */
+/* A match or a target (both begin with struct xt_entry_match): within room bytes, and with a name that
+ * ends.  Its size; 0 if it is none. */
 static size_t extension_size(const void *extension, size_t room)
 {
 	struct xt_entry_match head;
@@ -38,8 +38,8 @@ bool xtables_entry_check(const struct ipt_entry *entry, size_t length)
 	const char *bytes = (const char *)entry;
 	size_t at = sizeof *entry;
 
-	if (length < sizeof *entry || entry->next_offset > length || entry->target_offset > entry->next_offset ||
-	    entry->target_offset < sizeof *entry)
+	if (length < sizeof *entry || entry->next_offset > length ||
+	    entry->target_offset > entry->next_offset || entry->target_offset < sizeof *entry)
 		return false;
 	while (at < entry->target_offset) {
 		size_t size = extension_size(bytes + at, entry->target_offset - at);
@@ -51,7 +51,8 @@ bool xtables_entry_check(const struct ipt_entry *entry, size_t length)
 	return extension_size(bytes + at, entry->next_offset - at) > 0;
 }
 
-static bool each_rule_of(struct xtc_handle *table, const char *chain, const struct reading *reading, GError **error)
+static bool each_rule_of(struct xtc_handle *table, const char *chain, const struct reading *reading,
+                         GError **error)
 {
 	for (const struct ipt_entry *entry = iptc_first_rule(chain, table); entry;
 	     entry = iptc_next_rule(entry, table)) {
@@ -72,7 +73,8 @@ static bool read_table(void *data, GError **error)
 	bool done = true;
 
 	if (!table) {
-		g_set_error(error, XTABLES_ERROR, XTABLES_ERROR_FAILED, "legacy table %s: %s", TABLE, iptc_strerror(errno));
+		g_set_error(error, XTABLES_ERROR, XTABLES_ERROR_FAILED, "legacy table %s: %s", TABLE,
+		            iptc_strerror(errno));
 		return false;
 	}
 	for (const char *chain = iptc_first_chain(table); chain && done; chain = iptc_next_chain(table))

@@ -2,8 +2,9 @@
 /*
  * Reading legacy (xtables) rules in this process, by libip4tc: the nat table of a namespace.
  *
- * Looking at a legacy table creates it, hooks and all (ip_tables.c: xt_find_table_lock()), and every later iptables-nft
- * of that namespace warns of it.  So /proc/net/ip_tables_names, as seen from inside, is asked first.
+ * Looking at a legacy table creates it, hooks and all (ip_tables.c: xt_find_table_lock()), and every later
+ * iptables-nft of that namespace warns of it.  So /proc/net/ip_tables_names, as seen from inside, is asked
+ * first.
  */
 #ifndef FIPMETER_KERNEL_XTABLES_H
 #define FIPMETER_KERNEL_XTABLES_H
@@ -17,14 +18,14 @@ enum xtables_error {
 	XTABLES_ERROR_FAILED,
 };
 
-/* Is what libip4tc or anybody else calls a rule of length bytes one: sizes of its matches and its target inside it,
- * names that end?  Pure. */
+/* Is what libip4tc or anybody else calls a rule of length bytes one: sizes of its matches and its target
+ * inside it, names that end?  Pure. */
 bool xtables_entry_check(const struct ipt_entry *entry, size_t length);
 
-/* Hands each rule of the nat table, chain by chain in their order, to call; entry is checked and, like chain, the
- * table's.  A call that returns false with an error ends it, and its error is the function's.  No nat table, or a
- * kernel without legacy tables: done, with no rule handed over.
- * Runs inside the namespace (netns_call()): call must not open anything. */
+/* Hands each rule of the nat table, chain by chain in their order, to call; entry is checked and, like
+ * chain, the table's.  A call that returns false with an error ends it, and its error is the function's.
+ * No nat table, or a kernel without legacy tables: done, with no rule handed over.  Runs inside the
+ * namespace (netns_call()): call must not open anything. */
 typedef bool (*xtables_call)(const char *chain, const struct ipt_entry *entry, void *data, GError **error);
 bool xtables_each_nat_rule(int ns_fd, xtables_call call, void *data, GError **error);
 

@@ -153,7 +153,9 @@ static void test_names(void)
 static void test_valid_names(void)
 {
 	static const char *const good[] = { "a", "internet", "a_1", "abcdefghijklmno" };
-	static const char *const bad[] = { "", "1a", "_a", "A", "aB", "a-b", "a b", "abcdefghijklmnop", "\xc3\xa4", "a." };
+	static const char *const bad[] = {
+		"", "1a", "_a", "A", "aB", "a-b", "a b", "abcdefghijklmnop", "\xc3\xa4", "a.",
+	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(good); i++)
 		g_assert_true(class_name_is_valid(good[i]));

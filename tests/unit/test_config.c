@@ -111,7 +111,8 @@ static void test_refused(void)
 		{ "[classes]\nfree = 10.0.0.0/8 11.0.0.0/8\n", { "[classes] free", "192.0.2.0/24" } },
 		{ "[classes]\nfree = 10.0.0.1/8\n", { "[classes] free", "10.0.0.1/8", "right: 10.0.0.0/8" } },
 		{ "[classes]\nfree = 10.0.0.0/8, 10.0.0.0/8\n", { "[classes] free", "10.0.0.0/8", "once" } },
-		{ "[classes]\nfree = 10.0.0.1\npeering = 10.0.0.1/32\n", { "[classes] peering", "10.0.0.1/32", "class free" } },
+		{ "[classes]\nfree = 10.0.0.1\npeering = 10.0.0.1/32\n",
+		  { "[classes] peering", "10.0.0.1/32", "class free" } },
 		{ "[agent]\nnode = \xff\n", { "fipmeter.conf", "UTF-8" } },
 	};
 

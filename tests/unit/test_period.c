@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Times and periods, with the zones and days on which they go wrong.  Cases of zones that this host's time zone
- * database lacks are skipped.
+ * Times and periods, with the zones and days on which they go wrong.  Cases of zones that this host's time
+ * zone database lacks are skipped.
  */
 #include "core/period.h"
 
@@ -54,7 +54,8 @@ static void test_parse(void)
 		{ "UTC", "2026-07-23T14:05:06.123456789Z", "2026-07-23T14:05:06.123456Z" },
 		{ "UTC", "2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z" },
 		{ "UTC", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z" },
-		/* Around the changes of 2026 in Berlin: 29 March 02:00 -> 03:00, 25 October 03:00 -> 02:00. */
+		/* Around the changes of 2026 in Berlin: 29 March 02:00 -> 03:00, 25 October 03:00 ->
+		 * 02:00. */
 		{ "Europe/Berlin", "2026-03-29", "2026-03-28T23:00:00Z" },
 		{ "Europe/Berlin", "2026-03-30", "2026-03-29T22:00:00Z" },
 		{ "Europe/Berlin", "2026-03-29T01:59:59", "2026-03-29T00:59:59Z" },
@@ -223,7 +224,8 @@ static void test_bounds(void)
 	}
 }
 
-/* Every instant lies in its period, all instants of a period name the same one, the next begins where it ends. */
+/* Every instant lies in its period, all instants of a period name the same one, the next begins where it
+ * ends. */
 static void check_period(enum period period, int64_t time_us, GTimeZone *timezone)
 {
 	int64_t start_us, end_us, other_start_us, other_end_us;
@@ -305,7 +307,8 @@ static void test_next_sample(void)
 	static const struct {
 		int64_t now_us, interval_us, next_us;
 	} cases[] = {
-		{ 0, 60, 60 }, { 59, 60, 60 }, { 60, 60, 120 }, { 61, 60, 120 }, { -1, 60, 0 }, { -60, 60, 0 }, { -61, 60, -60 },
+		{ 0, 60, 60 }, { 59, 60, 60 }, { 60, 60, 120 }, { 61, 60, 120 },
+		{ -1, 60, 0 }, { -60, 60, 0 }, { -61, 60, -60 },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++)

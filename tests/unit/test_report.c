@@ -46,8 +46,8 @@ static struct report *report_of_rows(enum report_by by, enum period per)
 	return report;
 }
 
-/* "START-END node router kind address fixed class in_bytes/in_packets/out_bytes/out_packets basis flags", the times
- * in minutes. */
+/* "START-END node router kind address fixed class in_bytes/in_packets/out_bytes/out_packets basis flags",
+ * the times in minutes. */
 static char *lines_to_string(struct report *report)
 {
 	const GArray *lines = report_lines(report);
@@ -159,6 +159,11 @@ static void test_empty(void)
 	report_free(report);
 }
 
+static struct report *report_of_none(int by, int per, GTimeZone *timezone)
+{
+	return report_new((enum report_by)by, (enum period)per, timezone, START, START + 3 * DAY);
+}
+
 /* However rows are grouped, nothing is lost and nothing is added; and their order makes no difference. */
 static void test_sums_are_kept(void)
 {
@@ -182,8 +187,8 @@ static void test_sums_are_kept(void)
 	}
 	for (int by = REPORT_BY_ADDRESS; by <= REPORT_BY_NODE; by++)
 		for (int per = PERIOD_INTERVAL; per <= PERIOD_TOTAL; per++) {
-			struct report *up = report_new((enum report_by)by, (enum period)per, timezone, START, START + 3 * DAY);
-			struct report *down = report_new((enum report_by)by, (enum period)per, timezone, START, START + 3 * DAY);
+			struct report *up = report_of_none(by, per, timezone);
+			struct report *down = report_of_none(by, per, timezone);
 			g_autofree char *up_text = NULL, *down_text = NULL;
 			struct counts found = { 0 };
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fipmeter detach: takes a last reading of everything, keeps it, and leaves each router's rules as they were before
+ * fipmeter.
+ */
+#include "cmd/node.h"
+
+static bool everything(const struct site *site)
+{
+	return true;
+}
+
+static bool detach(struct node *node, GError **error)
+{
+	if (!node_look(node, error))
+		return false;
+	node_read(node);
+	return node_take_down(node, everything, error);
+}
+
+int cmd_detach(int argc, char **argv)
+{
+	struct node_options options = { 0 };
+	struct node node;
+	const GOptionEntry entries[] = { NODE_OPTIONS(&options), NODE_STATE_OPTION(&options), { NULL } };
+	g_autoptr(GError) error = NULL;
+	int status;
+
+	if (!cmd_parse("detach", "Takes a last reading and removes everything that fipmeter has put into the kernel.\n"
+	               "Stop the agent first. What was counted stays in the store.",
+	               "  fipmeter detach",
+	               entries, &argc, &argv, &status))
+		return status;
+	if (!node_open(&node, &options, &error) || !node_open_books(&node, &error) || !detach(&node, &error))
+		status = cmd_fail("detach", error);
+	else
+		status = node.unmetered ? EXIT_PARTIAL : EXIT_DONE;
+	node_close(&node);
+	return status;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fipmeter plan: what is there, what would be counted, and what of it stands already.  Changes nothing.
+ */
+#include "cmd/node.h"
+
+#include "cmd/output.h"
+#include "core/plan.h"
+#include "core/prefix.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* ---- for people ---- */
+
+static char *join_prefixes(const GArray *prefixes)
+{
+	GString *text = g_string_new(NULL);
+
+	for (unsigned i = 0; i < prefixes->len; i++) {
+		g_autofree char *prefix = prefix_to_string(&g_array_index(prefixes, struct prefix, i));
+
+		g_string_append_printf(text, "%s%s", i ? ", " : "", prefix);
+	}
+	if (!text->len)
+		g_string_append(text, "none");
+	return g_string_free(text, FALSE);
+}
+
+static unsigned missing_meters(const struct site *site)
+{
+	unsigned missing = 0;
+
+	for (unsigned i = 0; i < site->plan->meters->len; i++)
+		missing += !snapshot_find(site->found, &g_array_index(site->plan->meters, struct planned_meter, i).key);
+	return missing;
+}
+
+static void print_site(const struct site *site)
+{
+	const struct router *router = site->router;
+	g_autofree char *gateway = address_to_string(router->gateway);
+	g_autofree char *local = join_prefixes(site->plan->local), *onlink = join_prefixes(router->onlink);
+	unsigned missing = missing_meters(site);
+
+	printf("%s\n  rules          %s%s%s\n", router->ns, flavour_name(router->flavour),
+	       router->dvr ? ", DVR" : "", site->plan->standby ? ", standby" : "");
+	printf("  gateway        %s%s\n", *gateway ? gateway : router->external ? "no SNAT rule" : "no external device",
+	       *gateway && !router->gateway_served ? " (address not here)" : "");
+	for (unsigned i = 0; i < router->floating->len; i++) {
+		const struct floating *floating = &g_array_index(router->floating, struct floating, i);
+		g_autofree char *address = address_to_string(floating->address);
+		g_autofree char *fixed = address_to_string(floating->fixed);
+
+		printf("  floating IP    %s -> %s%s\n", address, fixed, floating->served ? "" : " (address not here)");
+	}
+	printf("  local          %s\n  on-link        %s\n", local, onlink);
+	printf("  meters         %u (%u to be created), %s\n\n", site->plan->meters->len, missing,
+	       !site->found->intact ? "what stands there is broken and would be made anew" :
+	       site->found->generation ? "table ip fipmeter stands" : "nothing of ours there");
+}
+
+/* ---- for machines ---- */
+
+static json_t *address_json(uint32_t address)
+{
+	g_autofree char *text = address_to_string(address);
+
+	return json_string(text);
+}
+
+static json_t *prefixes_json(const GArray *prefixes)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < prefixes->len; i++) {
+		g_autofree char *text = prefix_to_string(&g_array_index(prefixes, struct prefix, i));
+
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
+static json_t *floating_json(const GArray *floating)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < floating->len; i++) {
+		const struct floating *each = &g_array_index(floating, struct floating, i);
+
+		json_array_append_new(list, json_pack("{s:o, s:o, s:b}", "address", address_json(each->address),
+		                                      "fixed", address_json(each->fixed), "served", each->served));
+	}
+	return list;
+}
+
+static json_t *classes_json(const GArray *ranges)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < ranges->len; i++) {
+		const struct class_range *range = &g_array_index(ranges, struct class_range, i);
+
+		json_array_append_new(list, json_pack("{s:o, s:o, s:s}", "first", address_json(range->first), "last",
+		                                      address_json(range->last), "class", range->class_name));
+	}
+	return list;
+}
+
+static json_t *meters_json(const struct site *site)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < site->plan->meters->len; i++) {
+		const struct planned_meter *meter = &g_array_index(site->plan->meters, struct planned_meter, i);
+		g_autofree char *in = plan_counter_name(&meter->key, false), *out = plan_counter_name(&meter->key, true);
+
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:b}",
+			"kind", kind_name(meter->key.kind), "address", address_json(meter->key.address),
+			"fixed", address_json(meter->fixed), "class", meter->key.class_name,
+			"counter_in", in, "counter_out", out,
+			"exists", snapshot_find(site->found, &meter->key) != NULL));
+	}
+	return list;
+}
+
+static json_t *site_json(const struct node *node, const struct site *site)
+{
+	const struct router *router = site->router;
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"node", node->name, "router", router->name, "namespace", router->ns,
+		"flavour", flavour_name(router->flavour), "backend", node->backend->name,
+		"external", router->external, "dvr", router->dvr, "standby", site->plan->standby,
+		"gateway", address_json(router->gateway), "floating", floating_json(router->floating),
+		"local", prefixes_json(site->plan->local), "onlink", prefixes_json(router->onlink),
+		"classes", classes_json(site->plan->ranges), "meters", meters_json(site));
+}
+
+static void print_json(const struct node *node)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < node->sites->len; i++) {
+		const struct site *site = node->sites->pdata[i];
+
+		if (!site->failed)
+			json_array_append_new(list, site_json(node, site));
+	}
+	json_dumpf(list, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(list);
+}
+
+static void print_people(const struct node *node)
+{
+	for (unsigned i = 0; i < node->sites->len; i++)
+		if (!((struct site *)node->sites->pdata[i])->failed)
+			print_site(node->sites->pdata[i]);
+	printf("%u router%s in %s\n", node->sites->len, node->sites->len == 1 ? "" : "s", node->config->netns_dir);
+}
+
+int cmd_plan(int argc, char **argv)
+{
+	struct node_options options = { 0 };
+	struct node node;
+	g_autofree char *format = NULL;
+	const GOptionEntry entries[] = {
+		NODE_OPTIONS(&options),
+		{ "output", 'o', 0, G_OPTION_ARG_STRING, &format, "table or json", "FORMAT" },
+		{ NULL },
+	};
+	g_autoptr(GError) error = NULL;
+	int status;
+
+	if (!cmd_parse("plan", "Shows the routers of this node and what would be counted in each. Changes nothing.",
+	               "  fipmeter plan\n"
+	               "  fipmeter plan -o json | jq '.[].floating'\n"
+	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 some router could not be looked at.",
+	               entries, &argc, &argv, &status))
+		return status;
+	if (format && !g_str_equal(format, "table") && !g_str_equal(format, "json"))
+		return cmd_misuse("plan", "-o %s: table or json", format);
+	if (!node_open(&node, &options, &error) || !node_look(&node, &error)) {
+		status = cmd_fail("plan", error);
+	} else {
+		node_read(&node);
+		if (format && g_str_equal(format, "json"))
+			print_json(&node);
+		else
+			print_people(&node);
+		status = node.unmetered ? EXIT_PARTIAL : EXIT_DONE;
+	}
+	node_close(&node);
+	return status;
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Opening a store.  The writer looks at two things, the database and the second home of the baselines, and goes on
+ * from the one that knows more:
+ *
+ *	database      second home               then
+ *	missing       none                      a new file
+ *	missing       there                     a new file, a new store id, the second home's baselines go on
+ *	damaged       any                       the same, and the damaged file is set aside
+ *	whole         older, the same, none     the database rules
+ *	whole         newer, or another's       a new store id in the same file, the second home's baselines go on
+ *	newer fipmeter's                        refused, nothing is touched
+ *
+ * The second home is newer if the database has never seen the commit it was written after: neither as its own nor as
+ * the one that a store id of it went on from.  A new store id is one transaction with all that it begins with, so
+ * being killed in the middle of this is being killed before it.
+ */
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernel/lock.h"
+#include "store/baselines.h"
+#include "store/schema.h"
+#include "store/sql.h"
+#include "store/write.h"
+
+#define GROUP "fipmeter"
+
+/* A file beyond this is not read through at every start: the tables that decisions rest on are, the usage rows are
+ * checked by the audit. */
+#define QUICK_CHECK_MAX (1 << 30)
+
+enum verdict { VERDICT_WHOLE, VERDICT_EMPTY, VERDICT_DAMAGED, VERDICT_FAILED };
+
+/* ---- what is there ---- */
+
+static void set_damage(struct store *store, const char *damage)
+{
+	g_free(store->damage);
+	store->damage = g_strdelimit(g_strdup(damage), "\n", ' ');
+}
+
+/* Whose file it is.  WHOLE: ours, to be looked at further. */
+static enum verdict judge_kind(struct store *store, GError **error)
+{
+	int64_t application, version, tables;
+
+	if (!sql_get_number(store, "PRAGMA application_id", &application, error) ||
+	    !sql_get_number(store, "PRAGMA user_version", &version, error) ||
+	    !sql_get_number(store, "SELECT count(*) FROM sqlite_schema", &tables, error))
+		return store->damage ? VERDICT_DAMAGED : VERDICT_FAILED;
+	if (!application && !version && !tables)
+		return VERDICT_EMPTY;
+	if (application != SCHEMA_APPLICATION_ID || version < 1) {
+		set_damage(store, "it is no store of fipmeter");
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", store->path, store->damage);
+		return VERDICT_DAMAGED;
+	}
+	if (version > SCHEMA_VERSION) {
+		g_set_error(error, STORE_ERROR, STORE_ERROR_VERSION, "%s: made by a newer fipmeter (format %" G_GINT64_FORMAT
+		            ", this one knows %d): install that one, or move the file away", store->path, version,
+		            SCHEMA_VERSION);
+		return VERDICT_FAILED;
+	}
+	return VERDICT_WHOLE;
+}
+
+static bool check_pages(struct store *store, GError **error)
+{
+	static const char *const every[] = { "PRAGMA quick_check(1)", NULL };
+	static const char *const few[] = {
+		"PRAGMA quick_check('store')", "PRAGMA quick_check('generation')", "PRAGMA quick_check('meter')",
+		"PRAGMA quick_check('coverage_fact')", NULL,
+	};
+	struct stat file;
+	const char *const *checks = stat(store->path, &file) == 0 && file.st_size > QUICK_CHECK_MAX ? few : every;
+	g_autoptr(GError) found = NULL;
+
+	for (unsigned i = 0; checks[i]; i++)
+		if (!sql_expect(store, checks[i], "ok", &found)) {
+			if (!store->damage && sqlite3_errcode(store->db) == SQLITE_OK)
+				set_damage(store, found->message);
+			g_propagate_error(error, g_steal_pointer(&found));
+			return false;
+		}
+	return true;
+}
+
+static enum verdict judge(struct store *store, GError **error)
+{
+	enum verdict verdict;
+
+	if (!sql_open(store, error))
+		return store->damage ? VERDICT_DAMAGED : VERDICT_FAILED;
+	verdict = judge_kind(store, error);
+	if (verdict != VERDICT_WHOLE)
+		return verdict;
+	if (!check_pages(store, error) || !sql_prepare_all(store, error) || !sql_read_store(store, error))
+		return store->damage ? VERDICT_DAMAGED : VERDICT_FAILED;
+	return VERDICT_WHOLE;
+}
+
+/* Has the database seen the commit that the second home was written after? */
+static bool has_seen(struct store *store, const struct baselines *second, bool *seen, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_HAS_SEEN);
+	enum sql_result result;
+
+	sql_bind_text(&call, second->store);
+	sql_bind_int(&call, second->commits);
+	result = sql_step(&call, error);
+	*seen = result == SQL_ROW;
+	sql_end(&call);
+	return result != SQL_FAILED;
+}
+
+/* ---- files ---- */
+
+static bool fail(const char *path, const char *remedy, GError **error)
+{
+	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s%s", path, g_strerror(errno), remedy);
+	return false;
+}
+
+/* Who is in the group may read.  Where that group does not exist, or is not ours to give, root alone does. */
+static void give_to_group(const char *path)
+{
+	const struct group *group = getgrnam(GROUP);
+
+	if (group && chown(path, (uid_t)-1, group->gr_gid) < 0)
+		return;
+}
+
+static bool make_directory(const char *directory, GError **error)
+{
+	if (g_file_test(directory, G_FILE_TEST_IS_DIR))
+		return true;
+	if (g_mkdir_with_parents(directory, 0750) < 0)
+		return fail(directory, " (the store's directory: name another with --state-dir, or run as root)", error);
+	give_to_group(directory);
+	return true;
+}
+
+static bool take_lock(struct store *store, GError **error)
+{
+	g_autofree char *path = g_build_filename(store->directory, "lock", NULL);
+	g_autoptr(GError) refusal = NULL;
+
+	store->lock = lock_take(path, &refusal);
+	if (store->lock >= 0)
+		return true;
+	g_set_error(error, STORE_ERROR, g_error_matches(refusal, LOCK_ERROR, LOCK_ERROR_HELD) ? STORE_ERROR_BUSY :
+	            STORE_ERROR_FAILED, "the store in %s cannot be written: %s", store->directory, refusal->message);
+	return false;
+}
+
+/* Moves the file, and what belongs to it, to a name that nothing has yet.  *name is without the directory. */
+static bool set_aside(struct store *store, char **name, GError **error)
+{
+	static const char *const parts[] = { "", "-wal", "-shm", "-journal" };
+	g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+	g_autofree char *stamp = g_date_time_format(now, "%Y%m%dT%H%M%SZ");
+	g_autofree char *target = g_strdup_printf("%s.damaged-%s", store->path, stamp);
+
+	for (unsigned n = 2; g_file_test(target, G_FILE_TEST_EXISTS); n++) {
+		g_free(target);
+		target = g_strdup_printf("%s.damaged-%s-%u", store->path, stamp, n);
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++) {
+		g_autofree char *from = g_strconcat(store->path, parts[i], NULL), *to = g_strconcat(target, parts[i], NULL);
+
+		if (rename(from, to) < 0 && errno != ENOENT)
+			return fail(from, " (the file is damaged and has to be set aside)", error);
+	}
+	*name = g_path_get_basename(target);
+	return true;
+}
+
+/* An empty file, to be a database.  Made here and not by SQLite, for its mode. */
+static bool make_file(struct store *store, GError **error)
+{
+	int directory, fd = open(store->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+
+	if (fd < 0)
+		return fail(store->path, " (the agent needs to own the directory)", error);
+	close(fd);
+	give_to_group(store->path);
+	directory = open(store->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0 || fsync(directory) < 0) {
+		fail(store->directory, "", error);
+		if (directory >= 0)
+			close(directory);
+		return false;
+	}
+	close(directory);
+	return true;
+}
+
+/* ---- beginnings ---- */
+
+static bool use_wal(struct store *store, GError **error)
+{
+	if (sql_expect(store, "PRAGMA journal_mode = WAL", "wal", error))
+		return true;
+	g_prefix_error(error, "the store needs a local file system: ");
+	return false;
+}
+
+/* Tables into an empty database that is open. */
+static bool begin_file(struct store *store, const struct baselines *second, const char *reason, GError **error)
+{
+	bool ok;
+
+	if (!use_wal(store, error) || !sql_exec(store, "BEGIN IMMEDIATE", error))
+		return false;
+	ok = sql_exec(store, schema_sql, error) && sql_prepare_all(store, error) &&
+	     write_new_store(store, second, reason, error);
+	if (ok)
+		return sql_end_transaction(store, true, error);
+	if (!sqlite3_get_autocommit(store->db))
+		sql_exec(store, "ROLLBACK", NULL);
+	return false;
+}
+
+static bool begin_in_file(struct store *store, const struct baselines *second, const char *reason, GError **error)
+{
+	struct sql_call begin = sql_call(store, SQL_BEGIN_WRITE);
+
+	return sql_run(&begin, error) &&
+	       sql_end_transaction(store, write_new_store(store, second, reason, error), error);
+}
+
+static char *reason_against(const struct store *store, const struct baselines *second)
+{
+	if (g_str_equal(store->id, second->store))
+		return g_strdup_printf("older than the second home of the baselines (%" G_GINT64_FORMAT " commits, not %"
+		                       G_GINT64_FORMAT ": a restored backup?)", store->commits, second->commits);
+	return g_strdup("not the store that the second home of the baselines belongs to (a file put in its place?)");
+}
+
+static char *tell(const struct store *store, const char *reason, const struct baselines *second, bool rotten)
+{
+	if (second)
+		return g_strdup_printf("%s: %s; a new store id begins, and %u meters go on from the second home of the "
+		                       "baselines", store->path, reason, second->meters->len);
+	return g_strdup_printf("%s: %s; a new store begins, and as the second home of the baselines is %s too, counters "
+	                       "begin at what they show now", store->path, reason, rotten ? "damaged" : "missing");
+}
+
+/* The database rules, or a new store id begins in it.  *reason: why it does; NULL if it does not. */
+static bool go_on(struct store *store, const struct baselines *second, char **reason, GError **error)
+{
+	g_autofree char *why = NULL;
+	bool seen = true;
+
+	if (!use_wal(store, error) || (second && !has_seen(store, second, &seen, error)))
+		return false;
+	if (seen)
+		return true;
+	why = reason_against(store, second);
+	if (!begin_in_file(store, second, why, error))
+		return false;
+	*reason = g_steal_pointer(&why);
+	return true;
+}
+
+/* What is left of the database moves away if aside; a new file comes in its place. */
+static bool begin_anew(struct store *store, const struct baselines *second, char **reason, GError **error)
+{
+	g_autofree char *aside = NULL, *why = NULL;
+	bool damaged = store->damage;
+
+	sql_close(store);
+	if (!set_aside(store, &aside, error) || !make_file(store, error))
+		return false;
+	why = damaged ? g_strdup_printf("damaged (%s), set aside as %s", store->damage, aside) : g_strdup("missing");
+	g_clear_pointer(&store->damage, g_free);
+	if (!sql_open(store, error) || !begin_file(store, second, damaged || second ? why : "new", error))
+		return false;
+	if (damaged || second)
+		*reason = g_steal_pointer(&why);
+	return true;
+}
+
+static bool open_file(struct store *store, const struct baselines *second, char **reason, GError **error)
+{
+	g_autoptr(GError) found = NULL;
+
+	if (access(store->path, F_OK) < 0) {
+		if (errno != ENOENT)
+			return fail(store->path, "", error);
+		return begin_anew(store, second, reason, error);
+	}
+	switch (judge(store, &found)) {
+	case VERDICT_WHOLE:
+		return go_on(store, second, reason, error);
+	case VERDICT_EMPTY:
+		if (second)
+			*reason = g_strdup("empty");
+		return begin_file(store, second, second ? *reason : "new", error);
+	case VERDICT_DAMAGED:
+		return begin_anew(store, second, reason, error);
+	case VERDICT_FAILED:
+		break;
+	}
+	g_propagate_error(error, g_steal_pointer(&found));
+	return false;
+}
+
+/* The second home belongs to the new store id from its first moment. */
+static bool save_beginning(struct store *store, GError **error)
+{
+	struct ledger_state state = { 0 };
+	bool ok = store_load(store, &state, error) && store_save_baselines(store, state.meters, error);
+
+	ledger_state_clear(&state);
+	return ok;
+}
+
+struct store *store_open(const char *directory, char **notice, GError **error)
+{
+	struct store *store = sql_store_new(directory);
+	SCOPED(baselines) *second = NULL;
+	g_autofree char *reason = NULL;
+	int64_t before;
+	bool rotten;
+
+	*notice = NULL;
+	if (!make_directory(directory, error) || !take_lock(store, error))
+		goto failed;
+	second = baselines_load(directory, &rotten);
+	store->turn = second ? !second->turn : 0;
+	if (!open_file(store, second, &reason, error))
+		goto failed;
+	before = store->number;
+	if (!sql_read_store(store, error) || (store->number != before && !save_beginning(store, error)))
+		goto failed;
+	if (reason)
+		*notice = tell(store, reason, second, rotten);
+	return store;
+failed:
+	sql_store_free(store);
+	return NULL;
+}
+
+/* ---- readers ---- */
+
+static bool open_for_reading(struct store *store, GError **error)
+{
+	if (access(store->path, F_OK) < 0) {
+		if (errno != ENOENT && errno != ENOTDIR)
+			return fail(store->path, " (to read it, be root or in the group " GROUP ")", error);
+		g_set_error(error, STORE_ERROR, STORE_ERROR_MISSING, "%s: there is no store", store->path);
+		return false;
+	}
+	if (!sql_open(store, error))
+		return false;
+	switch (judge_kind(store, error)) {
+	case VERDICT_WHOLE:
+		return sql_prepare_all(store, error) && sql_read_store(store, error);
+	case VERDICT_EMPTY:
+		g_set_error(error, STORE_ERROR, STORE_ERROR_MISSING, "%s: there is nothing in the store yet", store->path);
+		break;
+	case VERDICT_DAMAGED:
+	case VERDICT_FAILED:
+		break;
+	}
+	return false;
+}
+
+struct store *store_open_reader(const char *directory, GError **error)
+{
+	struct store *store = sql_store_new(directory);
+
+	if (open_for_reading(store, error))
+		return store;
+	sql_store_free(store);
+	return NULL;
+}

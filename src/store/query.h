@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Questions to the store, of a reader or the writer.
+ */
+#ifndef FIPMETER_STORE_QUERY_H
+#define FIPMETER_STORE_QUERY_H
+
+#include "core/report.h"
+#include "store/store.h"
+
+/* A row is taken by its start. */
+struct usage_filter {
+	int64_t since_us;       /* included */
+	int64_t until_us;       /* not included */
+	uint32_t address;       /* 0: any */
+	const char *router;     /* NULL: any */
+	const char *class_name; /* NULL: any */
+};
+
+/* Calls call for each row, in the order of start, of one state of the store; row is valid inside the call, its texts
+ * are interned. */
+bool store_each_usage(struct store *store, const struct usage_filter *filter,
+                      void (*call)(const struct report_line *row, void *data), void *data, GError **error);
+
+/* Known: something was metered for it at some time, or its coverage is on record. */
+bool store_knows_address(struct store *store, uint32_t address, bool *known, GError **error);
+bool store_knows_router(struct store *store, const char *router, bool *known, GError **error);
+
+#endif

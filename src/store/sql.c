@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See sql.h.  No statement stands anywhere else, but for the schema and the pragmas of open.c and audit.c.
+ */
+#include "store/sql.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define BUSY_TIMEOUT_MS 1500
+
+#define USAGE_SELECT \
+	"SELECT g.node, g.router, m.kind, m.address, m.fixed, m.class, u.start_us, u.end_us, " \
+	"u.in_bytes, u.in_packets, u.out_bytes, u.out_packets, g.basis, u.flags "
+#define USAGE_WHERE \
+	"WHERE u.start_us >= ?1 AND u.start_us < ?2 AND (?3 IS NULL OR m.address = ?3) " \
+	"AND (?4 IS NULL OR g.router = ?4) AND (?5 IS NULL OR m.class = ?5) "
+#define USAGE_ORDER "ORDER BY u.start_us, u.store, u.seq"
+
+/* CROSS JOIN is SQLite's word for "in this order": without statistics it cannot know which side is the small one. */
+static const char *const texts[N_SQL] = {
+	[SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
+	[SQL_BEGIN_READ] = "BEGIN",
+	[SQL_COMMIT] = "COMMIT",
+	[SQL_ROLLBACK] = "ROLLBACK",
+
+	[SQL_GET_STORE] = "SELECT store, id, commits, last_seq FROM store ORDER BY store DESC LIMIT 1",
+	[SQL_HAS_SEEN] =
+		"SELECT 1 FROM store WHERE (id = ?1 AND commits >= ?2) OR (after = ?1 AND after_commits >= ?2)",
+	[SQL_MAX_COMMITS] = "SELECT ifnull(max(commits), 0) FROM store",
+	[SQL_PUT_STORE] =
+		"INSERT INTO store (id, created_us, reason, after, after_commits, commits, last_seq) "
+		"VALUES (?, ?, ?, ?, ?, ?, 0)",
+	[SQL_ADVANCE_STORE] = "UPDATE store SET commits = ?2, last_seq = ?3 WHERE store = ?1",
+
+	[SQL_PUT_GENERATION] =
+		"INSERT INTO generation (tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us) "
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tag, boot, ns) DO UPDATE "
+		"SET read_us = excluded.read_us, read_boot_us = excluded.read_boot_us",
+	[SQL_FIND_GENERATION] = "SELECT generation FROM generation WHERE tag = ? AND boot = ? AND ns = ?",
+	/* A meter is what it was first; and what has ended does not begin again. */
+	[SQL_PUT_METER] =
+		"INSERT INTO meter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+		"ON CONFLICT (meter) DO UPDATE SET flags = excluded.flags, last_us = excluded.last_us, "
+		"last_boot_us = excluded.last_boot_us, last_in_bytes = excluded.last_in_bytes, "
+		"last_in_packets = excluded.last_in_packets, last_out_bytes = excluded.last_out_bytes, "
+		"last_out_packets = excluded.last_out_packets, closed_us = excluded.closed_us "
+		"WHERE generation = excluded.generation AND kind = excluded.kind AND address = excluded.address "
+		"AND fixed = excluded.fixed AND class = excluded.class AND first_in_bytes = excluded.first_in_bytes "
+		"AND first_in_packets = excluded.first_in_packets AND first_out_bytes = excluded.first_out_bytes "
+		"AND first_out_packets = excluded.first_out_packets AND (closed_us = 0 OR excluded.closed_us <> 0)",
+	[SQL_CLOSE_METERS] = "UPDATE meter SET closed_us = ? WHERE closed_us = 0",
+	[SQL_PUT_USAGE] = "INSERT INTO usage_fact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[SQL_PUT_COVERAGE] =
+		"INSERT INTO coverage_fact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+		"ON CONFLICT (store, seq) DO UPDATE SET end_us = excluded.end_us "
+		"WHERE router = excluded.router AND address = excluded.address AND state = excluded.state "
+		"AND start_us = excluded.start_us",
+
+	[SQL_LOAD_GENERATIONS] =
+		"SELECT generation, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us "
+		"FROM generation WHERE generation IN (SELECT generation FROM meter WHERE closed_us = 0)",
+	[SQL_LOAD_METERS] =
+		"SELECT meter, generation, kind, address, fixed, class, flags, first_us, first_boot_us, first_in_bytes, "
+		"first_in_packets, first_out_bytes, first_out_packets, last_us, last_boot_us, last_in_bytes, "
+		"last_in_packets, last_out_bytes, last_out_packets FROM meter WHERE closed_us = 0",
+	/* The bare columns are those of the row that has the max(): SQLite promises it. */
+	[SQL_LOAD_COVERAGE] =
+		"SELECT max(seq), node, router, address, start_us, end_us, state, reason FROM coverage_fact "
+		"WHERE store = ? GROUP BY router, address",
+	[SQL_NEXT_METER] = "SELECT ifnull(max(meter), 0) + 1 FROM meter",
+	[SQL_NEXT_COVERAGE] = "SELECT ifnull(max(seq), 0) + 1 FROM coverage_fact WHERE store = ?",
+
+	[SQL_USAGE_BY_TIME] =
+		USAGE_SELECT "FROM usage_fact u CROSS JOIN meter m ON m.meter = u.meter "
+		"CROSS JOIN generation g ON g.generation = m.generation " USAGE_WHERE USAGE_ORDER,
+	[SQL_USAGE_BY_ADDRESS] =
+		USAGE_SELECT "FROM meter m CROSS JOIN usage_fact u ON u.meter = m.meter "
+		"CROSS JOIN generation g ON g.generation = m.generation " USAGE_WHERE "AND m.address = ?3 " USAGE_ORDER,
+	[SQL_USAGE_BY_ROUTER] =
+		USAGE_SELECT "FROM generation g CROSS JOIN meter m ON m.generation = g.generation "
+		"CROSS JOIN usage_fact u ON u.meter = m.meter " USAGE_WHERE "AND g.router = ?4 " USAGE_ORDER,
+	[SQL_KNOWS_ADDRESS] =
+		"SELECT EXISTS (SELECT 1 FROM meter WHERE address = ?1) "
+		"OR EXISTS (SELECT 1 FROM coverage_fact WHERE address = ?1)",
+	[SQL_KNOWS_ROUTER] =
+		"SELECT EXISTS (SELECT 1 FROM generation WHERE router = ?1) "
+		"OR EXISTS (SELECT 1 FROM coverage_fact WHERE router = ?1)",
+
+	[SQL_AUDIT_STORES] = "SELECT store, id, last_seq FROM store ORDER BY store",
+	[SQL_AUDIT_METERS] =
+		"SELECT m.meter, g.router, m.kind, m.address, m.class, m.closed_us, m.first_in_bytes, m.first_in_packets, "
+		"m.first_out_bytes, m.first_out_packets, m.last_in_bytes, m.last_in_packets, m.last_out_bytes, "
+		"m.last_out_packets FROM meter m LEFT JOIN generation g ON g.generation = m.generation ORDER BY m.meter",
+	[SQL_AUDIT_USAGE] =
+		"SELECT store, seq, meter, start_us, end_us, in_bytes, in_packets, out_bytes, out_packets, end_in_bytes, "
+		"end_in_packets, end_out_bytes, end_out_packets, flags FROM usage_fact ORDER BY store, seq",
+	[SQL_AUDIT_COVERAGE] =
+		"SELECT store, seq, node, router, address, start_us, end_us, state FROM coverage_fact "
+		"ORDER BY store, node, router, address, seq",
+};
+
+/* ---- errors ---- */
+
+static const char *remedy(int code, int system_errno)
+{
+	if (code == SQLITE_FULL || system_errno == ENOSPC || system_errno == EDQUOT)
+		return ": the file system is full (make room there; nothing is lost, counting goes on)";
+	if (system_errno == EACCES || system_errno == EPERM || code == SQLITE_PERM || code == SQLITE_READONLY)
+		return ": no permission (the agent needs to own the directory; to read, be in the group fipmeter)";
+	if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+		return ": the file is damaged (start the agent again; if it does not set the file aside by itself, move it "
+		       "away with its -wal and -shm: the baselines have a second home)";
+	return "";
+}
+
+void sql_set_error(struct store *store, GError **error)
+{
+	int extended = sqlite3_extended_errcode(store->db), code = extended & 0xff;
+	int system_errno = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? sqlite3_system_errno(store->db) : 0;
+	bool busy = code == SQLITE_BUSY || code == SQLITE_LOCKED;
+
+	if ((code == SQLITE_CORRUPT || code == SQLITE_NOTADB) && !store->damage)
+		store->damage = g_strdup(sqlite3_errmsg(store->db));
+	g_set_error(error, STORE_ERROR, busy ? STORE_ERROR_BUSY : STORE_ERROR_FAILED, "%s: %s%s%s%s%s", store->path,
+	            sqlite3_errmsg(store->db), system_errno ? " (" : "", system_errno ? g_strerror(system_errno) : "",
+	            system_errno ? ")" : "", remedy(code, system_errno));
+}
+
+/* ---- the connection ---- */
+
+struct store *sql_store_new(const char *directory)
+{
+	struct store *store = g_new0(struct store, 1);
+
+	store->directory = g_strdup(directory);
+	store->path = g_build_filename(directory, STORE_FILE, NULL);
+	store->lock = -1;
+	return store;
+}
+
+void sql_store_free(struct store *store)
+{
+	sql_close(store);
+	if (store->lock >= 0)
+		close(store->lock);
+	g_free(store->directory);
+	g_free(store->path);
+	g_free(store->damage);
+	g_free(store);
+}
+
+static int note_wal(void *data, sqlite3 *db, const char *name, int pages)
+{
+	((struct store *)data)->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+static bool configure(struct store *store, GError **error)
+{
+	static const struct {
+		int option, value;
+	} options[] = {
+		{ SQLITE_DBCONFIG_DEFENSIVE, 1 }, { SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0 },
+		{ SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1 },
+	};
+	int persist = 1;
+
+	sqlite3_extended_result_codes(store->db, 1);
+	sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
+	for (unsigned i = 0; i < G_N_ELEMENTS(options); i++)
+		if (sqlite3_db_config(store->db, options[i].option, options[i].value, NULL) != SQLITE_OK) {
+			sql_set_error(store, error);
+			return false;
+		}
+	if (!sql_exec(store, "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON", error))
+		return false;
+	if (store->lock < 0)
+		return true;
+	/* The WAL stays when the agent ends: who may only read cannot make one. */
+	sqlite3_file_control(store->db, "main", SQLITE_FCNTL_PERSIST_WAL, &persist);
+	if (!sql_exec(store, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; "
+	                     "PRAGMA journal_size_limit = 67108864", error))
+		return false;
+	sqlite3_wal_hook(store->db, note_wal, store);
+	return true;
+}
+
+bool sql_open(struct store *store, GError **error)
+{
+	int flags = (store->lock < 0 ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOMUTEX;
+
+	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) != SQLITE_OK) {
+		sql_set_error(store, error);
+		return false;
+	}
+	return configure(store, error);
+}
+
+void sql_close(struct store *store)
+{
+	for (unsigned i = 0; i < N_SQL; i++) {
+		sqlite3_finalize(store->statements[i]);
+		store->statements[i] = NULL;
+	}
+	sqlite3_close(store->db);
+	store->db = NULL;
+}
+
+bool sql_prepare_all(struct store *store, GError **error)
+{
+	for (unsigned i = 0; i < N_SQL; i++) {
+		int code = sqlite3_prepare_v3(store->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &store->statements[i],
+		                              NULL);
+
+		if (code == SQLITE_OK)
+			continue;
+		sql_set_error(store, error);
+		if ((code & 0xff) == SQLITE_ERROR && !store->damage) /* our tables are not in it */
+			store->damage = g_strdup(sqlite3_errmsg(store->db));
+		return false;
+	}
+	return true;
+}
+
+bool sql_exec(struct store *store, const char *text, GError **error)
+{
+	if (sqlite3_exec(store->db, text, NULL, NULL, NULL) == SQLITE_OK)
+		return true;
+	sql_set_error(store, error);
+	return false;
+}
+
+bool sql_get_number(struct store *store, const char *text, int64_t *number, GError **error)
+{
+	sqlite3_stmt *statement = NULL;
+	bool ok = sqlite3_prepare_v2(store->db, text, -1, &statement, NULL) == SQLITE_OK &&
+	          sqlite3_step(statement) == SQLITE_ROW;
+
+	if (ok)
+		*number = sqlite3_column_int64(statement, 0);
+	else
+		sql_set_error(store, error);
+	sqlite3_finalize(statement);
+	return ok;
+}
+
+bool sql_expect(struct store *store, const char *pragma, const char *expected, GError **error)
+{
+	sqlite3_stmt *statement = NULL;
+	bool ok = false;
+
+	if (sqlite3_prepare_v2(store->db, pragma, -1, &statement, NULL) == SQLITE_OK &&
+	    sqlite3_step(statement) == SQLITE_ROW) {
+		const char *answer = (const char *)sqlite3_column_text(statement, 0);
+
+		ok = !g_strcmp0(answer, expected);
+		if (!ok)
+			g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s: %s", store->path, pragma,
+			            answer ? answer : "no answer");
+	} else {
+		sql_set_error(store, error);
+	}
+	sqlite3_finalize(statement);
+	return ok;
+}
+
+bool sql_read_store(struct store *store, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_GET_STORE);
+	enum sql_result result = sql_step(&call, error);
+
+	if (result == SQL_NONE) {
+		store->damage = g_strdup("no store id in it");
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", store->path, store->damage);
+	}
+	if (result != SQL_ROW)
+		return false;
+	store->number = sqlite3_column_int64(call.statement, 0);
+	g_strlcpy(store->id, sql_text(&call, 1), sizeof store->id);
+	store->commits = sqlite3_column_int64(call.statement, 2);
+	store->last_seq = sqlite3_column_int64(call.statement, 3);
+	sql_end(&call);
+	return true;
+}
+
+bool sql_end_transaction(struct store *store, bool ok, GError **error)
+{
+	struct sql_call commit = sql_call(store, SQL_COMMIT), rollback = sql_call(store, SQL_ROLLBACK);
+
+	if (ok && sql_run(&commit, error))
+		return true;
+	/* On some errors SQLite has rolled back by itself. */
+	if (!sqlite3_get_autocommit(store->db))
+		sql_run(&rollback, NULL);
+	return false;
+}
+
+/* ---- calls ---- */
+
+struct sql_call sql_call(struct store *store, enum sql which)
+{
+	return (struct sql_call){ .store = store, .statement = store->statements[which] };
+}
+
+static void note(struct sql_call *call, int code)
+{
+	if (call->failed == SQLITE_OK)
+		call->failed = code;
+}
+
+void sql_bind_int(struct sql_call *call, int64_t value)
+{
+	note(call, sqlite3_bind_int64(call->statement, ++call->next, value));
+}
+
+void sql_bind_text(struct sql_call *call, const char *text)
+{
+	note(call, sqlite3_bind_text(call->statement, ++call->next, text, -1, SQLITE_STATIC));
+}
+
+void sql_bind_address(struct sql_call *call, uint32_t address)
+{
+	note(call, sqlite3_bind_text(call->statement, ++call->next, address_to_string(address), -1, g_free));
+}
+
+static void bind_count(struct sql_call *call, uint64_t count)
+{
+	if (count > INT64_MAX)
+		note(call, SQLITE_RANGE);
+	sql_bind_int(call, (int64_t)count);
+}
+
+void sql_bind_counts(struct sql_call *call, const struct counts *counts)
+{
+	bind_count(call, counts->in_bytes);
+	bind_count(call, counts->in_packets);
+	bind_count(call, counts->out_bytes);
+	bind_count(call, counts->out_packets);
+}
+
+void sql_bind_instant(struct sql_call *call, const struct instant *at)
+{
+	sql_bind_int(call, at->utc_us);
+	sql_bind_int(call, at->boot_us);
+}
+
+enum sql_result sql_step(struct sql_call *call, GError **error)
+{
+	int code = call->failed == SQLITE_OK ? sqlite3_step(call->statement) : call->failed;
+
+	if (code == SQLITE_ROW)
+		return SQL_ROW;
+	if (call->failed == SQLITE_RANGE)
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: a count above %" G_GINT64_FORMAT
+		            " cannot be stored; nothing of the sample is", call->store->path, INT64_MAX);
+	else if (call->failed != SQLITE_OK)
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", call->store->path, sqlite3_errstr(code));
+	else if (code != SQLITE_DONE)
+		sql_set_error(call->store, error);
+	sql_end(call);
+	return code == SQLITE_DONE ? SQL_NONE : SQL_FAILED;
+}
+
+void sql_end(struct sql_call *call)
+{
+	sqlite3_reset(call->statement);
+	sqlite3_clear_bindings(call->statement);
+}
+
+bool sql_run(struct sql_call *call, GError **error)
+{
+	enum sql_result result = sql_step(call, error);
+
+	if (result == SQL_ROW)
+		sql_end(call);
+	return result != SQL_FAILED;
+}
+
+/* ---- columns ---- */
+
+const char *sql_text(const struct sql_call *call, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(call->statement, column);
+
+	return text ? text : "";
+}
+
+void sql_get_counts(const struct sql_call *call, int column, struct counts *counts)
+{
+	counts->in_bytes = sqlite3_column_int64(call->statement, column);
+	counts->in_packets = sqlite3_column_int64(call->statement, column + 1);
+	counts->out_bytes = sqlite3_column_int64(call->statement, column + 2);
+	counts->out_packets = sqlite3_column_int64(call->statement, column + 3);
+}
+
+void sql_get_instant(const struct sql_call *call, int column, struct instant *at)
+{
+	at->utc_us = sqlite3_column_int64(call->statement, column);
+	at->boot_us = sqlite3_column_int64(call->statement, column + 1);
+}
+
+bool sql_get_address(const struct sql_call *call, int column, uint32_t *address)
+{
+	const char *text = sql_text(call, column);
+
+	if (*text)
+		return address_from_string(text, address);
+	*address = 0;
+	return true;
+}
+
+bool sql_get_basis(const struct sql_call *call, int column, enum basis *basis)
+{
+	const char *name = sql_text(call, column);
+
+	for (enum basis each = BASIS_SKB; each <= BASIS_WIRE; each++)
+		if (g_str_equal(name, basis_name(each))) {
+			*basis = each;
+			return true;
+		}
+	return false;
+}
+
+bool sql_get_state(const struct sql_call *call, int column, enum state *state)
+{
+	const char *name = sql_text(call, column);
+
+	for (enum state each = STATE_METERED; each <= STATE_UNKNOWN; each++)
+		if (g_str_equal(name, state_name(each))) {
+			*state = each;
+			return true;
+		}
+	return false;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The connection to SQLite, for src/store alone: its settings, every statement (prepared once, values bound), and how
+ * an error of SQLite becomes a GError that says what to do.
+ *
+ *	struct sql_call call = sql_call(store, SQL_PUT_USAGE);
+ *
+ *	sql_bind_int(&call, seq);               in the order of the parameters
+ *	return sql_run(&call, error);
+ *
+ * A statement that gives rows is stepped until it gives none or fails, or ended early by sql_end().
+ */
+#ifndef FIPMETER_STORE_SQL_H
+#define FIPMETER_STORE_SQL_H
+
+#include <sqlite3.h>
+
+#include "store/store.h"
+
+#define STORE_ID_LEN 32
+
+enum sql {
+	SQL_BEGIN_WRITE, SQL_BEGIN_READ, SQL_COMMIT, SQL_ROLLBACK,
+	SQL_GET_STORE, SQL_HAS_SEEN, SQL_MAX_COMMITS, SQL_PUT_STORE, SQL_ADVANCE_STORE,
+	SQL_PUT_GENERATION, SQL_FIND_GENERATION, SQL_PUT_METER, SQL_CLOSE_METERS, SQL_PUT_USAGE, SQL_PUT_COVERAGE,
+	SQL_LOAD_GENERATIONS, SQL_LOAD_METERS, SQL_LOAD_COVERAGE, SQL_NEXT_METER, SQL_NEXT_COVERAGE,
+	SQL_USAGE_BY_TIME, SQL_USAGE_BY_ADDRESS, SQL_USAGE_BY_ROUTER, SQL_KNOWS_ADDRESS, SQL_KNOWS_ROUTER,
+	SQL_AUDIT_STORES, SQL_AUDIT_METERS, SQL_AUDIT_USAGE, SQL_AUDIT_COVERAGE,
+	N_SQL,
+};
+
+struct store {
+	sqlite3 *db;
+	char *directory, *path;
+	int lock;                       /* holds the directory; -1 for a reader */
+	sqlite3_stmt *statements[N_SQL];
+	int wal_pages;                  /* after the last commit */
+	char *damage;                   /* what SQLite found wrong with the file itself; NULL: nothing */
+
+	/* The current store id, as of the last commit; for a writer. */
+	int64_t number;
+	char id[STORE_ID_LEN + 1];
+	int64_t commits, last_seq;
+	unsigned turn;                  /* which file of the second home is written next */
+};
+
+/* Not open yet. */
+struct store *sql_store_new(const char *directory);
+void sql_store_free(struct store *store); /* closes, too */
+
+/* Opens store->path with all settings; sql_close() may follow a failure. */
+bool sql_open(struct store *store, GError **error);
+void sql_close(struct store *store);
+bool sql_prepare_all(struct store *store, GError **error);
+
+/* A text without parameters and rows, for what is no statement of every day: pragmas, the schema. */
+bool sql_exec(struct store *store, const char *text, GError **error);
+
+/* The number that a pragma or a query without parameters gives. */
+bool sql_get_number(struct store *store, const char *text, int64_t *number, GError **error);
+
+/* True if the first column of what the pragma gives is that text; what it says instead is in the error. */
+bool sql_expect(struct store *store, const char *pragma, const char *expected, GError **error);
+
+/* Ends a transaction: commits it if ok, else rolls it back and returns false. */
+bool sql_end_transaction(struct store *store, bool ok, GError **error);
+
+struct sql_call {
+	struct store *store;
+	sqlite3_stmt *statement;
+	int next;   /* parameter */
+	int failed; /* the first failure of a bind, told by sql_step() */
+};
+
+enum sql_result { SQL_FAILED, SQL_NONE, SQL_ROW };
+
+struct sql_call sql_call(struct store *store, enum sql which);
+void sql_bind_int(struct sql_call *call, int64_t value);
+void sql_bind_text(struct sql_call *call, const char *text); /* kept until the call ends; NULL is SQL's NULL */
+void sql_bind_address(struct sql_call *call, uint32_t address);
+void sql_bind_counts(struct sql_call *call, const struct counts *counts); /* four; a count above INT64_MAX fails */
+void sql_bind_instant(struct sql_call *call, const struct instant *at);   /* two */
+enum sql_result sql_step(struct sql_call *call, GError **error);
+void sql_end(struct sql_call *call);
+bool sql_run(struct sql_call *call, GError **error); /* of a statement whose rows, if any, do not matter */
+
+/* A row's columns.  Those that a damaged file could hold nonsense in return false. */
+const char *sql_text(const struct sql_call *call, int column); /* never NULL */
+void sql_get_counts(const struct sql_call *call, int column, struct counts *counts);
+void sql_get_instant(const struct sql_call *call, int column, struct instant *at);
+bool sql_get_address(const struct sql_call *call, int column, uint32_t *address);
+bool sql_get_basis(const struct sql_call *call, int column, enum basis *basis);
+bool sql_get_state(const struct sql_call *call, int column, enum state *state);
+
+/* Reads the current store's row into the struct. */
+bool sql_read_store(struct store *store, GError **error);
+
+/* Sets error, and store->damage, from what SQLite said last. */
+void sql_set_error(struct store *store, GError **error);
+
+#endif

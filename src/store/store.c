@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A store that is open: what a ledger starts from, commits, checkpoints, the end.  How one is opened is in open.c.
+ */
+#include "store/store.h"
+
+#include "store/baselines.h"
+#include "store/sql.h"
+#include "store/write.h"
+
+#define CHECKPOINT_PAGES 1000 /* 4 MiB of WAL */
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	/* Best effort: what stays in the WAL is read from there. */
+	if (store->lock >= 0)
+		sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	sql_store_free(store);
+}
+
+/* ---- committing ---- */
+
+/* PASSIVE waits for nobody; pages that a reader still needs stay until the next time. */
+static void checkpoint(struct store *store)
+{
+	if (store->wal_pages >= CHECKPOINT_PAGES)
+		sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+bool store_commit(struct store *store, const struct batch *batch, GError **error)
+{
+	struct sql_call begin = sql_call(store, SQL_BEGIN_WRITE);
+	int64_t commits, last_seq;
+
+	if (!sql_run(&begin, error))
+		return false;
+	if (!sql_end_transaction(store, write_batch(store, batch, &commits, &last_seq, error), error))
+		return false;
+	store->commits = commits;
+	store->last_seq = last_seq;
+	checkpoint(store);
+	return true;
+}
+
+bool store_save_baselines(struct store *store, const GPtrArray *open_meters, GError **error)
+{
+	if (!baselines_save(store->directory, store->turn, store->id, store->commits, store->last_seq, open_meters,
+	                    error))
+		return false;
+	store->turn = !store->turn;
+	return true;
+}
+
+/* ---- loading ---- */
+
+static bool refuse(struct store *store, struct sql_call *call, const char *what, GError **error)
+{
+	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s %" G_GINT64_FORMAT " holds a value that no fipmeter "
+	            "wrote", store->path, what, (int64_t)sqlite3_column_int64(call->statement, 0));
+	sql_end(call);
+	return false;
+}
+
+static bool load_generations(struct store *store, GHashTable *generations, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_LOAD_GENERATIONS);
+	enum sql_result result;
+
+	while ((result = sql_step(&call, error)) == SQL_ROW) {
+		int64_t number = sqlite3_column_int64(call.statement, 0);
+		struct generation *of;
+		enum basis basis;
+
+		if (!sql_get_basis(&call, 6, &basis))
+			return refuse(store, &call, "generation", error);
+		of = generation_new(sql_text(&call, 1), sql_text(&call, 2), sql_text(&call, 3), sql_text(&call, 4),
+		                    sql_text(&call, 5), basis);
+		sql_get_instant(&call, 7, &of->made_at);
+		sql_get_instant(&call, 9, &of->read_at);
+		g_hash_table_insert(generations, g_memdup2(&number, sizeof number), of);
+	}
+	return result == SQL_NONE;
+}
+
+static bool load_meter(const struct sql_call *call, GHashTable *generations, struct meter *meter)
+{
+	int64_t number = sqlite3_column_int64(call->statement, 1);
+	struct generation *of = g_hash_table_lookup(generations, &number);
+
+	if (!of || !kind_from_name(sql_text(call, 2), &meter->key.kind) ||
+	    !sql_get_address(call, 3, &meter->key.address) || !sql_get_address(call, 4, &meter->fixed))
+		return false;
+	meter->id = sqlite3_column_int64(call->statement, 0);
+	meter->of = generation_ref(of);
+	meter->key.class_name = g_intern_string(sql_text(call, 5));
+	meter->flags = sqlite3_column_int64(call->statement, 6);
+	sql_get_instant(call, 7, &meter->first_at);
+	sql_get_counts(call, 9, &meter->first);
+	sql_get_instant(call, 13, &meter->last_at);
+	sql_get_counts(call, 15, &meter->last);
+	/* A meter without traffic is not written when it is read. */
+	if (of->read_at.boot_us > meter->last_at.boot_us)
+		meter->last_at = of->read_at;
+	return true;
+}
+
+static bool load_meters(struct store *store, GPtrArray *meters, GError **error)
+{
+	g_autoptr(GHashTable) generations = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+	                                                          (GDestroyNotify)generation_unref);
+	struct sql_call call = sql_call(store, SQL_LOAD_METERS);
+	enum sql_result result;
+
+	if (!load_generations(store, generations, error))
+		return false;
+	while ((result = sql_step(&call, error)) == SQL_ROW) {
+		struct meter *meter = g_new0(struct meter, 1);
+
+		g_ptr_array_add(meters, meter);
+		if (!load_meter(&call, generations, meter))
+			return refuse(store, &call, "meter", error);
+	}
+	return result == SQL_NONE;
+}
+
+static bool load_coverage(struct store *store, GPtrArray *coverage, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_LOAD_COVERAGE);
+	enum sql_result result;
+
+	sql_bind_int(&call, store->number);
+	while ((result = sql_step(&call, error)) == SQL_ROW) {
+		struct coverage *row = g_new0(struct coverage, 1);
+
+		g_ptr_array_add(coverage, row);
+		row->seq = sqlite3_column_int64(call.statement, 0);
+		row->node = g_strdup(sql_text(&call, 1));
+		row->router = g_strdup(sql_text(&call, 2));
+		row->start_us = sqlite3_column_int64(call.statement, 4);
+		row->end_us = sqlite3_column_int64(call.statement, 5);
+		row->reason = g_strdup(sql_text(&call, 7));
+		if (!sql_get_address(&call, 3, &row->address) || !sql_get_state(&call, 6, &row->state))
+			return refuse(store, &call, "coverage", error);
+	}
+	return result == SQL_NONE;
+}
+
+static bool load_next(struct store *store, enum sql which, int64_t *next, GError **error)
+{
+	struct sql_call call = sql_call(store, which);
+
+	if (which == SQL_NEXT_COVERAGE)
+		sql_bind_int(&call, store->number);
+	if (sql_step(&call, error) != SQL_ROW)
+		return false;
+	*next = sqlite3_column_int64(call.statement, 0);
+	sql_end(&call);
+	return true;
+}
+
+bool store_load(struct store *store, struct ledger_state *state, GError **error)
+{
+	struct ledger_state loaded = {
+		.meters = g_ptr_array_new_with_free_func((GDestroyNotify)meter_free),
+		.coverage = g_ptr_array_new_with_free_func((GDestroyNotify)coverage_free),
+	};
+
+	if (!load_meters(store, loaded.meters, error) || !load_coverage(store, loaded.coverage, error) ||
+	    !load_next(store, SQL_NEXT_METER, &loaded.next_meter, error) ||
+	    !load_next(store, SQL_NEXT_COVERAGE, &loaded.next_coverage, error)) {
+		ledger_state_clear(&loaded);
+		return false;
+	}
+	*state = loaded;
+	return true;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The store: usage, meters and coverage in one SQLite file, `usage.db` in the state directory, and beside it the
+ * second home of the baselines (store/baselines.h).  One process writes (the agent); any number read.
+ *
+ * The writer: WAL, synchronous=FULL, no mmap, and no automatic checkpoint: the writing connection checkpoints by
+ * itself (SQLite before 3.51.3 can corrupt a WAL that two connections reset).  Readers open read-only and never
+ * checkpoint.  A row's identity is (store, seq): store is a random 128-bit id made with the file, seq counts from 1
+ * without holes and is given inside the transaction.
+ */
+#ifndef FIPMETER_STORE_STORE_H
+#define FIPMETER_STORE_STORE_H
+
+#include "core/ledger.h"
+#include "core/model.h"
+
+#define STORE_FILE "usage.db"
+
+#define STORE_ERROR (g_quark_from_static_string("fipmeter-store"))
+enum store_error {
+	STORE_ERROR_FAILED,  /* SQLite's or the system's own text is in the message */
+	STORE_ERROR_BUSY,    /* another process writes, or a reader holds a lock: try again */
+	STORE_ERROR_MISSING, /* there is no store in this directory (readers only) */
+	STORE_ERROR_VERSION, /* made by a newer fipmeter */
+};
+
+struct store;
+
+/* Opens the store in directory for writing; makes directory (0750) and file (0640, group fipmeter where that group
+ * exists) if they are missing.  Holds a lock on the directory until store_close(): a second writer gets BUSY, with
+ * the pid of the first.  A damaged file, and one older than the second home of the baselines (a restored backup), is
+ * dealt with here: a new store id begins and the newer baselines go on.  What was done is told in *notice (one
+ * line, NULL if nothing; the caller frees). */
+struct store *store_open(const char *directory, char **notice, GError **error);
+
+/* Opens it read-only. */
+struct store *store_open_reader(const char *directory, GError **error);
+
+/* Either kind.  Takes NULL. */
+void store_close(struct store *store);
+
+/* What a ledger starts from. */
+bool store_load(struct store *store, struct ledger_state *state, GError **error);
+
+/* One transaction, durable when it returns true; on failure nothing of it is kept.  BUSY: try again later. */
+bool store_commit(struct store *store, const struct batch *batch, GError **error);
+
+/* Writes the second home: open_meters (of struct meter *) as they are after the last commit.  Durable when it returns
+ * true.  Called after each commit; a failure loses nothing as long as the database is whole. */
+bool store_save_baselines(struct store *store, const GPtrArray *open_meters, GError **error);
+
+#endif
