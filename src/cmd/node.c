@@ -49,6 +49,7 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 	node->lock = -1;
 	node->complaints = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	node->said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	node->masters = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)router_free);
 	node->config = config_load(options->config, error);
 	if (!node->config)
 		return false;
@@ -116,6 +117,7 @@ void node_close(struct node *node)
 		close(node->lock);
 	g_hash_table_unref(node->complaints);
 	g_hash_table_unref(node->said);
+	g_hash_table_unref(node->masters);
 	config_free(node->config);
 }
 
@@ -173,11 +175,30 @@ static void site_free(void *data)
 	g_free(site);
 }
 
-static void add_site(struct node *node, const struct router *router)
+/* What is local to a router, and what it has on-link, goes with its addresses when it becomes standby.  Its counters
+ * keep what they had as master, so that they count from the first packet when it is master again. */
+static void recall_prefixes(struct node *node, struct router *router)
+{
+	struct router *master = g_hash_table_lookup(node->masters, router->ns);
+
+	if (!plan_is_standby(router)) {
+		master = router_new(router->ns, router->name);
+		g_array_append_vals(master->local, router->local->data, router->local->len);
+		g_array_append_vals(master->onlink, router->onlink->data, router->onlink->len);
+		g_hash_table_replace(node->masters, master->ns, master);
+	} else if (master && !router->local->len) {
+		g_array_append_vals(router->local, master->local->data, master->local->len);
+		g_array_set_size(router->onlink, 0);
+		g_array_append_vals(router->onlink, master->onlink->data, master->onlink->len);
+	}
+}
+
+static void add_site(struct node *node, struct router *router)
 {
 	struct site *site = g_new0(struct site, 1);
 	GError *error = NULL;
 
+	recall_prefixes(node, router);
 	site->router = router;
 	site->plan = plan_make(router, node->config->classes);
 	site->place.ns = router->ns;
@@ -197,6 +218,49 @@ static void tell_problems(struct node *node)
 	}
 }
 
+/* Two names for one namespace would bill it twice.  The one that the books know has it, else the first. */
+static void drop_second_name(struct node *node, struct site *first, struct site *second)
+{
+	bool second_is_known = node->ledger && ledger_knows(node->ledger, second->place.ns) &&
+	                       !ledger_knows(node->ledger, first->place.ns);
+	struct site *dropped = second_is_known ? first : second, *kept = second_is_known ? second : first;
+	g_autofree char *message = g_strconcat("is the same namespace as ", kept->place.ns, NULL);
+
+	complain_of_namespace(node, dropped->place.ns, message);
+	dropped->failed = true;
+}
+
+static void drop_second_names(struct node *node)
+{
+	g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+
+	for (unsigned i = 0; i < node->sites->len; i++) {
+		struct site *site = node->sites->pdata[i], *first;
+		struct stat file;
+		int64_t inode;
+
+		if (site->failed || fstat(site->place.ns_fd, &file) < 0)
+			continue;
+		inode = file.st_ino; /* all namespaces are in one file system, nsfs; ours is held open */
+		first = g_hash_table_lookup(seen, &inode);
+		if (first)
+			drop_second_name(node, first, site);
+		if (!site->failed)
+			g_hash_table_replace(seen, g_memdup2(&inode, sizeof inode), site);
+	}
+}
+
+/* Routers that are gone need not be remembered. */
+static gboolean is_not_there(void *ns, void *master, void *node)
+{
+	const GPtrArray *sites = ((struct node *)node)->sites;
+
+	for (unsigned i = 0; i < sites->len; i++)
+		if (g_str_equal(((struct site *)sites->pdata[i])->place.ns, ns))
+			return false;
+	return true;
+}
+
 bool node_look(struct node *node, GError **error)
 {
 	node_forget(node);
@@ -207,6 +271,9 @@ bool node_look(struct node *node, GError **error)
 	tell_problems(node);
 	for (unsigned i = 0; i < node->inventory->routers->len; i++)
 		add_site(node, node->inventory->routers->pdata[i]);
+	drop_second_names(node);
+	if (g_hash_table_size(node->masters) > node->sites->len)
+		g_hash_table_foreach_remove(node->masters, is_not_there, node);
 	return true;
 }
 

@@ -18,7 +18,7 @@
 
 /* A router namespace in one cycle. */
 struct site {
-	const struct router *router; /* the inventory's */
+	struct router *router;       /* the inventory's */
 	struct plan *plan;
 	struct place place;
 	struct snapshot *found;      /* NULL: not read */
@@ -37,6 +37,7 @@ struct node {
 	struct inventory *inventory;
 	GPtrArray *sites;             /* of struct site * */
 	unsigned unmetered;           /* routers of this cycle that are, or may be, not metered */
+	GHashTable *masters;          /* namespace -> struct router, as it was when it last was no standby */
 	GHashTable *complaints;       /* what is wrong: about -> message, as the last cycle left it */
 	GHashTable *said;             /* the same, of this cycle */
 };

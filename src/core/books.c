@@ -160,6 +160,11 @@ void ledger_free(struct ledger *ledger)
 	g_free(ledger);
 }
 
+bool ledger_knows(const struct ledger *ledger, const char *ns)
+{
+	return g_hash_table_contains(ledger->books, ns);
+}
+
 GPtrArray *ledger_open_meters(const struct ledger *ledger)
 {
 	GPtrArray *open = g_ptr_array_new();

@@ -36,28 +36,38 @@ static void extend_coverage(struct batch *batch, const struct coverage *row, int
 	g_ptr_array_add(batch->coverage, moved);
 }
 
-/* The router is in a state, and the counters stood from from_us to to_us.  A change of state is seen only now: a router
- * that became standby counted all that there was; of one that became master the kernel did not know yet what is
- * local, and what it sent until now was not counted. */
-static void cover(const struct ledger *ledger, struct batch *batch, const char *router, enum state state,
-                  int64_t from_us, int64_t to_us)
-{
-	const struct coverage *latest = books_latest_coverage(ledger, batch, router, 0);
-	bool unbroken = latest && latest->state != STATE_GAP && latest->end_us >= from_us;
+/* A standby that was master before keeps its plan: it counts from the first packet when it is master again.  Of one that
+ * we never saw as master we do not know what is local, and cannot. */
+#define BLIND "standby since it is metered: what is local there is not known"
 
-	if (unbroken && latest->state == state) {
+static bool is_blind(const struct coverage *latest)
+{
+	return latest && latest->state == STATE_STANDBY && *latest->reason;
+}
+
+/* The router is in a state, and the counters stood from from_us to to_us.  A change of state is seen only now: whoever
+ * became standby counted all that there was until then. */
+static void cover(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
+                  int64_t to_us)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
+	bool unbroken = latest && latest->state != STATE_GAP && latest->end_us >= from_us;
+	enum state state = plan->standby ? STATE_STANDBY : STATE_METERED;
+	const char *reason = plan->standby && !plan->local->len ? BLIND : "";
+
+	if (unbroken && latest->state == state && g_str_equal(latest->reason, reason)) {
 		extend_coverage(batch, latest, to_us);
 		return;
 	}
-	if (unbroken) {
-		if (latest->state == STATE_METERED)
-			extend_coverage(batch, latest, to_us);
-		else
-			add_coverage(ledger, batch, router, 0, STATE_GAP, latest->end_us, to_us,
-			             "it became master between two looks");
+	if (unbroken && plan->standby) {
+		extend_coverage(batch, latest, to_us);
+		from_us = to_us;
+	} else if (unbroken && is_blind(latest)) {
+		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, latest->end_us, to_us,
+		             "it became master between two looks");
 		from_us = to_us;
 	}
-	add_coverage(ledger, batch, router, 0, state, MIN(from_us, to_us), to_us, "");
+	add_coverage(ledger, batch, plan->router, 0, state, MIN(from_us, to_us), to_us, reason);
 }
 
 /* ---- meters ---- */
@@ -175,6 +185,11 @@ static GHashTable *orphaned_keys(const struct books *books, const char *tag)
 	return keys;
 }
 
+static bool is_generation(const struct generation *generation, const char *ns, const char *tag)
+{
+	return g_str_equal(generation->tag, tag) && g_str_equal(generation->ns, ns);
+}
+
 /* The generation of that tag: the ledger's own, or the one that this batch brings in, or a new one. */
 static struct generation *generation_for(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
                                          const char *tag, enum basis basis, const struct instant *now)
@@ -185,7 +200,7 @@ static struct generation *generation_for(const struct ledger *ledger, struct bat
 	if (books && books->generation && g_str_equal(books->generation->tag, tag))
 		return books->generation;
 	for (unsigned i = 0; i < batch->generations->len; i++)
-		if (g_str_equal(((struct generation *)batch->generations->pdata[i])->tag, tag))
+		if (is_generation(batch->generations->pdata[i], plan->ns, tag))
 			return batch->generations->pdata[i];
 	generation = generation_new(tag, ledger->boot, ledger->node, plan->ns, plan->router, basis);
 	generation->made_at = generation->read_at = *now;
@@ -314,6 +329,8 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 	const struct books *books = books_find(ledger, plan->ns);
 	struct generation *of = generation_for(ledger, batch, plan, snapshot->generation, basis, &snapshot->at);
 	int64_t from_us = label(ledger, of, &of->read_at, &snapshot->at), lost_since_us = 0;
+	bool saw_all = snapshot->intact &&
+	               (plan->standby || !is_blind(books_latest_coverage(ledger, batch, plan->router, 0)));
 	struct generation *read;
 
 	for (unsigned i = 0; i < snapshot->readings->len; i++) {
@@ -323,7 +340,7 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 
 		if (meter)
 			settle_meter(ledger, batch, meter, reading, &snapshot->at, plan,
-			             (snapshot->intact ? 0 : FLAG_GAP) |
+			             (saw_all ? 0 : FLAG_GAP) |
 			             (books->catchup && meter->id < ledger->first_own_meter ? FLAG_CATCHUP : 0));
 		else if (plan_find(plan, &reading->key, &fixed))
 			begin_meter(ledger, batch, of, &reading->key, fixed, &snapshot->at, &reading->counts,
@@ -338,8 +355,7 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, from_us, snapshot->at.utc_us,
 		             "rules of ours were found changed or missing");
 	else if (plan->meters->len || books)
-		cover(ledger, batch, plan->router, plan->standby ? STATE_STANDBY : STATE_METERED, from_us,
-		      snapshot->at.utc_us);
+		cover(ledger, batch, plan, from_us, snapshot->at.utc_us);
 
 	read = generation_new(of->tag, of->boot, of->node, of->ns, of->router, of->basis);
 	read->made_at = of->made_at;

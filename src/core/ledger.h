@@ -77,6 +77,9 @@ void ledger_bury(const struct ledger *ledger, GHashTable *present, const struct 
 /* After the commit: takes over the batch's states. */
 void ledger_adopt(struct ledger *ledger, const struct batch *batch);
 
+/* True if the namespace has open meters. */
+bool ledger_knows(const struct ledger *ledger, const char *ns);
+
 /* The open meters (struct meter *, the ledger's own) in no order, for the second home of the baselines. */
 GPtrArray *ledger_open_meters(const struct ledger *ledger);
 

@@ -18,8 +18,7 @@ static void add_meters(struct plan *plan, enum kind kind, uint32_t address, uint
 	}
 }
 
-/* Nothing of a router is served here although it has public addresses: the other node of an HA router has them. */
-static bool is_standby(const struct router *router)
+bool plan_is_standby(const struct router *router)
 {
 	if (router->gateway_served)
 		return false;
@@ -43,7 +42,7 @@ struct plan *plan_make(const struct router *router, const struct classes *classe
 	plan->router = g_strdup(router->name);
 	plan->ns = g_strdup(router->ns);
 	plan->dvr = router->dvr;
-	plan->standby = is_standby(router);
+	plan->standby = plan_is_standby(router);
 	plan->gateway = router->gateway;
 	plan->meters = g_array_new(FALSE, TRUE, sizeof(struct planned_meter));
 	plan->local = prefixes_disjoint(router->local);

@@ -9,6 +9,9 @@
 #include "core/classes.h"
 #include "core/model.h"
 
+/* Nothing of a router is served here although it has public addresses: the other node of an HA router has them. */
+bool plan_is_standby(const struct router *router);
+
 /* The plan for router, owned by the caller.  A router without an external device gets a plan without meters. */
 struct plan *plan_make(const struct router *router, const struct classes *classes);
 

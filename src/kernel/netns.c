@@ -111,10 +111,8 @@ int netns_open(const char *directory, const char *name, GError **error)
 
 static void come_back(int own)
 {
-	if (setns(own, CLONE_NEWNET) < 0) {
-		fprintf(stderr, "cannot come back from a network namespace: %s\n", g_strerror(errno));
-		abort();
-	}
+	if (setns(own, CLONE_NEWNET) < 0)
+		g_error("cannot come back from a network namespace: %s", g_strerror(errno)); /* ends the process */
 	close(own);
 }
 

@@ -392,24 +392,51 @@ static void test_clock_steps_change_no_sum(struct books_test *test, const void *
 	}
 }
 
-static void test_master_and_standby(struct books_test *test, const void *data)
+static void assert_coverage(const struct books_test *test, const enum state *states, const int *minutes, unsigned n)
 {
-	static const enum state states[] = { STATE_METERED, STATE_STANDBY, STATE_GAP, STATE_METERED };
-	static const int minutes[] = { 2, 1, 1, 1 };
-
-	birth(test, "g1");
-	for (int i = 0; i < 5; i++) {
-		test->plan->standby = i == 1 || i == 2;
-		pass(test, MINUTE);
-		sample(test);
-	}
-	g_assert_cmpuint(test->coverage->len, ==, G_N_ELEMENTS(states));
-	for (unsigned i = 0; i < G_N_ELEMENTS(states); i++) {
+	g_assert_cmpuint(test->coverage->len, ==, n);
+	for (unsigned i = 0; i < n; i++) {
 		const struct coverage *row = test->coverage->pdata[i];
 
 		g_assert_cmpint(row->state, ==, states[i]);
 		g_assert_cmpint(row->end_us - row->start_us, ==, minutes[i] * MINUTE);
 	}
+}
+
+/* Five minutes, in two of them standby. */
+static void fail_over_and_back(struct books_test *test, int standby_from)
+{
+	birth(test, "g1");
+	for (int i = 0; i < 5; i++) {
+		test->plan->standby = i >= standby_from && i < standby_from + 2;
+		count(test, 0, 10, 0);
+		pass(test, MINUTE);
+		sample(test);
+	}
+}
+
+static void test_master_that_was_standby_for_a_while(struct books_test *test, const void *data)
+{
+	static const enum state states[] = { STATE_METERED, STATE_STANDBY, STATE_METERED };
+	static const int minutes[] = { 2, 1, 2 };
+	struct prefix local = { 0x0a000100, 24 };
+
+	g_array_append_val(test->plan->local, local);
+	fail_over_and_back(test, 1);
+	assert_coverage(test, states, minutes, G_N_ELEMENTS(states));
+	g_assert_cmpuint(row(test, 3)->flags, ==, 0);
+}
+
+static void test_standby_that_was_never_seen_as_master(struct books_test *test, const void *data)
+{
+	static const enum state states[] = { STATE_STANDBY, STATE_GAP, STATE_METERED };
+	static const int minutes[] = { 2, 1, 2 };
+
+	fail_over_and_back(test, 0);
+	assert_coverage(test, states, minutes, G_N_ELEMENTS(states));
+	g_assert_cmpuint(row(test, 1)->flags, ==, 0);
+	g_assert_cmpuint(row(test, 2)->flags, ==, FLAG_GAP);
+	g_assert_cmpuint(row(test, 3)->flags, ==, 0);
 }
 
 /* Whatever happens in whatever order: rows of each meter sum to last - first (tear_down), all of a life of
@@ -463,7 +490,8 @@ int main(int argc, char **argv)
 	CASE(new_address_declares_what_it_missed);
 	CASE(birth_killed_before_the_kernel_is_taken_up);
 	CASE(clock_steps_change_no_sum);
-	CASE(master_and_standby);
+	CASE(master_that_was_standby_for_a_while);
+	CASE(standby_that_was_never_seen_as_master);
 	CASE(random_histories);
 	return g_test_run();
 }
