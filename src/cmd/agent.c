@@ -202,5 +202,6 @@ int cmd_agent(int argc, char **argv)
 	else
 		status = once ? run_once(&agent) : run(&agent);
 	node_close(&agent.node);
+	node_options_clear(&options);
 	return status;
 }

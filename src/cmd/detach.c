@@ -36,5 +36,6 @@ int cmd_detach(int argc, char **argv)
 	else
 		status = node.unmetered ? EXIT_PARTIAL : EXIT_DONE;
 	node_close(&node);
+	node_options_clear(&options);
 	return status;
 }

@@ -22,6 +22,15 @@
 
 /* ---- opening ---- */
 
+void node_options_clear(struct node_options *options)
+{
+	g_free(options->config);
+	g_free(options->state_dir);
+	g_free(options->netns_dir);
+	g_free(options->backend);
+	g_free(options->node);
+}
+
 static void override(char **setting, const char *option)
 {
 	if (!option)

@@ -48,6 +48,8 @@ struct node_options {
 	int interval_s;
 };
 
+void node_options_clear(struct node_options *options);
+
 /* The options that all commands of a node have, for cmd_parse(). */
 #define NODE_OPTIONS(options) \
 	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &(options)->config, "Configuration (" CONFIG_PATH ")", "FILE" }, \

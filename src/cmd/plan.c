@@ -192,5 +192,6 @@ int cmd_plan(int argc, char **argv)
 		status = node.unmetered ? EXIT_PARTIAL : EXIT_DONE;
 	}
 	node_close(&node);
+	node_options_clear(&options);
 	return status;
 }
