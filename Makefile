@@ -20,7 +20,7 @@ build:
 	@packaging/need $(BUILD_PACKAGES)
 	@test -f build/build.ninja || meson setup build --prefix=$(PREFIX) >build.log 2>&1 || { cat build.log; exit 1; }
 	@rm -f build.log
-	@ninja -C build
+	@ninja -C build --quiet
 
 demo: build
 	@packaging/need $(LAB_PACKAGES)
