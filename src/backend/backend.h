@@ -62,6 +62,10 @@ struct backend {
 	bool (*differs)(struct backend *backend, const struct place *place, const struct plan *plan,
 	                const struct snapshot *found);
 
+	/* Does what matches now leave out addresses that the plan calls local?  Then what they sent was not counted. */
+	bool (*lacks)(struct backend *backend, const struct place *place, const struct plan *plan, bool *lacks,
+	              GError **error);
+
 	/* Removes the counters that the plan does not want.  They have stopped matching and their last values are
 	 * in the books. */
 	bool (*bury)(struct backend *backend, const struct place *place, const struct plan *plan,

@@ -293,6 +293,17 @@ static bool nft_sync(struct backend *backend, const struct place *place, const s
 	return true;
 }
 
+static bool nft_lacks(struct backend *backend, const struct place *place, const struct plan *plan, bool *lacks,
+                      GError **error)
+{
+	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
+
+	if (netlink && nft_lacks_local(netlink, plan, lacks, error))
+		return true;
+	translate(error);
+	return false;
+}
+
 static bool nft_differs(struct backend *backend, const struct place *place, const struct plan *plan,
                         const struct snapshot *found)
 {
@@ -415,7 +426,7 @@ struct backend *backend_nft_new(void)
 
 	nft->backend = (struct backend){
 		.name = "nft", .basis = BASIS_SKB, .probe = nft_probe, .read = nft_read, .sync = nft_sync,
-		.differs = nft_differs, .bury = nft_bury, .stop = nft_stop, .remove = nft_remove, .free = nft_free,
+		.differs = nft_differs, .lacks = nft_lacks, .bury = nft_bury, .stop = nft_stop, .remove = nft_remove, .free = nft_free,
 	};
 	nft->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, settled_free);
 	return &nft->backend;

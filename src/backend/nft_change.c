@@ -291,3 +291,26 @@ struct nftbatch *nft_change(struct netlink *netlink, const struct plan *plan, co
 	nft_layout_free(layout);
 	return batch;
 }
+
+bool nft_lacks_local(struct netlink *netlink, const struct plan *plan, bool *lacks, GError **error)
+{
+	struct nft_layout *layout = nft_layout_new(plan);
+	const struct nft_set *wanted = layout_set(layout, NFT_LOCAL_SET);
+	struct nft_set standing = {
+		.elements = g_array_new(FALSE, FALSE, sizeof(struct nftbatch_element)),
+		.names = g_string_chunk_new(64),
+	};
+	bool read = nftables_each_element(netlink, NFPROTO_IPV4, NFT_TABLE, wanted->name, take_element, &standing, error);
+
+	if (read) {
+		g_autoptr(GArray) missing = NULL;
+
+		g_array_sort(standing.elements, nft_element_compare);
+		missing = elements_missing(wanted->elements, standing.elements);
+		*lacks = missing->len;
+	}
+	g_array_unref(standing.elements);
+	g_string_chunk_free(standing.names);
+	nft_layout_free(layout);
+	return read;
+}

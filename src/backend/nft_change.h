@@ -17,6 +17,9 @@
 struct nftbatch *nft_change(struct netlink *netlink, const struct plan *plan, const char *tag,
                             const struct snapshot *found, GError **error);
 
+/* Are prefixes of the plan missing in the set of local ones that stands? */
+bool nft_lacks_local(struct netlink *netlink, const struct plan *plan, bool *lacks, GError **error);
+
 /* The digest (nft_rules_digest) of the rules that stand in the table now.  NULL on failure; the caller frees. */
 char *nft_rules_standing(struct netlink *netlink, GError **error);
 

@@ -73,7 +73,7 @@ int nft_element_compare(const void *a, const void *b)
 
 static void add_local(struct nft_layout *layout, const struct plan *plan)
 {
-	struct nft_set *set = add_set(layout, NFTBATCH_INTERVALS, "local", "");
+	struct nft_set *set = add_set(layout, NFTBATCH_INTERVALS, NFT_LOCAL_SET, "");
 
 	for (unsigned i = 0; i < plan->local->len; i++) {
 		const struct prefix *prefix = &g_array_index(plan->local, struct prefix, i);
@@ -186,7 +186,7 @@ static void add_base_rules(struct nft_layout *layout)
 	add_device_rule(layout, "qg-", true, NFT_GOTO, "external", "from outside");
 	add_device_rule(layout, "rfp-", true, NFT_GOTO, "external", "from outside, DVR");
 	rule = add_rule(layout, NFT_BASE_CHAIN, "from inside, source in a local prefix");
-	nftrule_match_set(rule, NFTBATCH_SADDR, "local", false);
+	nftrule_match_set(rule, NFTBATCH_SADDR, NFT_LOCAL_SET, false);
 	nftrule_verdict(rule, NFT_GOTO, "tenant");
 	rule = add_rule(layout, NFT_BASE_CHAIN, "rows 1, 2: from inside, strange source");
 	nftrule_match_local(rule);
@@ -212,7 +212,7 @@ static void add_external_rules(struct nft_layout *layout, bool unattributed)
 		return;
 	add_standby_rule(layout, "external", "not row 5: no route back, this is a standby");
 	rule = add_rule(layout, "external", "row 5: the router has no SNAT rule");
-	nftrule_match_set(rule, NFTBATCH_DADDR, "local", false);
+	nftrule_match_set(rule, NFTBATCH_DADDR, NFT_LOCAL_SET, false);
 	nftrule_jump_by_map(rule, NFTBATCH_SADDR, "class_unattributed");
 }
 
@@ -231,7 +231,7 @@ static void add_tenant_rules(struct nft_layout *layout, const struct plan *plan)
 	nftrule_match_local(rule);
 	nftrule_verdict(rule, NFT_JUMP, "in_" CLASS_CLOUD);
 	rule = add_rule(layout, "tenant", "not rows 3, 4: stays inside");
-	nftrule_match_set(rule, NFTBATCH_DADDR, "local", false);
+	nftrule_match_set(rule, NFTBATCH_DADDR, NFT_LOCAL_SET, false);
 	nftrule_verdict(rule, NFT_RETURN, NULL);
 	add_standby_rule(layout, "tenant", "not rows 3, 4: no route back, this is a standby");
 	rule = add_rule(layout, "tenant", "rows 3, 4");

@@ -11,6 +11,7 @@
 
 #define NFT_TABLE "fipmeter"
 #define NFT_BASE_CHAIN "prerouting"
+#define NFT_LOCAL_SET "local"
 
 struct nft_set {
 	char *name;

@@ -5,6 +5,7 @@
  * A cycle runs at each multiple of the interval on the wall clock, on SIGUSR1, and once more on SIGTERM.  When
  * the agent goes, everything stays in the kernel and counts on.
  */
+#include "cmd/cycle.h"
 #include "cmd/node.h"
 
 #include "core/period.h"
@@ -40,10 +41,10 @@ static bool cycle(struct node *node, GError **error)
 {
 	if (!node_look(node, error))                    /* what is there, and what to count */
 		return false;
-	node_read(node);                                /* what stands there, and what it has counted */
-	return node_take_down(node, is_ruin, error) &&  /* what somebody broke, or nobody needs */
-	       node_sync(node, error) &&                /* births into the books, then the kernel as planned */
-	       node_settle(node, error);                /* readings into usage, the dead removed */
+	cycle_read(node);                                /* what stands there, and what it has counted */
+	return cycle_take_down(node, is_ruin, error) &&  /* what somebody broke, or nobody needs */
+	       cycle_sync(node, error) &&                /* births into the books, then the kernel as planned */
+	       cycle_settle(node, error);                /* readings into usage, the dead removed */
 }
 
 /* ---- dry run ---- */
@@ -64,7 +65,7 @@ static bool dry_cycle(struct node *node, GError **error)
 {
 	if (!node_look(node, error))
 		return false;
-	node_read(node);
+	cycle_read(node);
 	for (unsigned i = 0; i < node->sites->len; i++)
 		if (!((struct site *)node->sites->pdata[i])->failed)
 			tell_site(node->sites->pdata[i]);

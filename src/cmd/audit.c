@@ -5,7 +5,6 @@
  */
 #include "cmd/cmd.h"
 #include "cmd/output.h"
-#include "core/config.h"
 #include "store/audit.h"
 #include "store/store.h"
 
@@ -87,7 +86,7 @@ static int audit_store(struct store *store, const char *directory, bool json)
 static int open_and_audit(const char *config_path, const char *state_dir, bool json)
 {
 	g_autoptr(GError) error = NULL;
-	SCOPED(config) *config = config_load(config_path, &error);
+	SCOPED(config) *config = cmd_load_config(config_path, &error);
 	const char *directory = config && !state_dir ? config->state_dir : state_dir;
 	struct store *store;
 	int status;

@@ -162,3 +162,20 @@ bool cmd_parse(const char *command, const char *summary, const char *examples, c
 	}
 	return true;
 }
+
+/* ---- configuration ---- */
+
+struct config *cmd_load_config(const char *path, GError **error)
+{
+	const char *file = path ? path : CONFIG_PATH;
+	g_autoptr(GError) reason = NULL;
+	g_autofree char *text = NULL;
+	gsize length;
+
+	if (g_file_get_contents(file, &text, &length, &reason))
+		return config_parse(text, length, file, error);
+	if (!path && g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+		return config_new();
+	g_propagate_prefixed_error(error, g_steal_pointer(&reason), "configuration: ");
+	return NULL;
+}

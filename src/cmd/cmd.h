@@ -6,6 +6,8 @@
 #ifndef FIPMETER_CMD_CMD_H
 #define FIPMETER_CMD_CMD_H
 
+#include "core/config.h"
+
 #include <glib.h>
 #include <stdbool.h>
 
@@ -40,6 +42,9 @@ void cmd_say(const char *command, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* The message of those who read, with the directory, where there is no store. */
 #define CMD_NO_STORE "there is no usage in %s yet: start fipmeter agent, or name the directory with --state-dir"
+
+/* Reads the configuration.  path NULL means CONFIG_PATH, which may be missing: then the defaults hold. */
+struct config *cmd_load_config(const char *path, GError **error);
 
 /* Flushes stdout at the end of a command: EXIT_DONE, or EXIT_FAILED if not all of the output could be
  * written. */

@@ -3,6 +3,7 @@
  * fipmeter detach: takes a last reading of everything, keeps it, and leaves each router's rules as they were before
  * fipmeter.
  */
+#include "cmd/cycle.h"
 #include "cmd/node.h"
 
 static bool everything(const struct site *site)
@@ -14,8 +15,8 @@ static bool detach(struct node *node, GError **error)
 {
 	if (!node_look(node, error))
 		return false;
-	node_read(node);
-	return node_take_down(node, everything, error);
+	cycle_read(node);
+	return cycle_take_down(node, everything, error);
 }
 
 int cmd_detach(int argc, char **argv)

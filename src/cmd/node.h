@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One network node as agent, plan and detach see it: its configuration, the routers that are there, what is planned
- * for each and what stands there, the books and the store.
+ * for each and what stands there, the books and the store.  What is done with them is in cmd/cycle.h.
  *
- * The functions here are the steps of a cycle.  The unit of failure is one namespace in one cycle: its site is marked,
- * the reason told (once when it starts, once when it ends), and the others go on.
+ * The unit of failure is one namespace in one cycle: its site is marked, the reason told (once when it starts, once
+ * when it ends), and the others go on.
  */
 #ifndef FIPMETER_CMD_NODE_H
 #define FIPMETER_CMD_NODE_H
@@ -23,6 +23,7 @@ struct site {
 	struct place place;
 	struct snapshot *found;      /* NULL: not read */
 	char *tag;                   /* of the generation that counts here, or will */
+	const char *missed;          /* constant: why what stood there did not count all; NULL: it did */
 	bool synced;                 /* changed in this cycle: read again before settling */
 	bool failed;
 };
@@ -66,28 +67,21 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 bool node_open_books(struct node *node, GError **error);
 void node_close(struct node *node);
 
-/* ---- steps ---- */
+/* ---- looking ---- */
 
 /* Scans the namespaces and plans; fills sites.  Fails only if the netns directory cannot be read. */
 bool node_look(struct node *node, GError **error);
 
-/* Reads what stands in each site. */
-void node_read(struct node *node);
-
-/* Takes down the sites for which ruin is true: stops them, settles what they counted, removes what is ours. */
-bool node_take_down(struct node *node, bool (*ruin)(const struct site *site), GError **error);
-
-/* Commits the births that the plans ask for, then makes the kernel count by the plans. */
-bool node_sync(struct node *node, GError **error);
-
-/* Reads again what changed, settles everything, commits, removes the dead. */
-bool node_settle(struct node *node, GError **error);
-
-/* Drops what the cycle knew. */
+/* Drops what the last look found. */
 void node_forget(struct node *node);
+
+/* ---- telling ---- */
 
 /* Logs that something is wrong, unless the last cycle has said just that.  about: "namespace=NAME" or the like. */
 void node_complain(struct node *node, const char *about, const char *message);
+
+/* The site is out of this cycle, and may be unmetered.  Takes error, which says why. */
+void node_fail_site(struct node *node, struct site *site, GError *error);
 
 /* The end of a cycle: what was wrong before and is no more is said to be well again. */
 void node_end_cycle(struct node *node);

@@ -2,6 +2,7 @@
 /*
  * fipmeter plan: what is there, what would be counted, and what of it stands already.  Changes nothing.
  */
+#include "cmd/cycle.h"
 #include "cmd/node.h"
 
 #include "cmd/output.h"
@@ -184,7 +185,7 @@ int cmd_plan(int argc, char **argv)
 	if (!node_open(&node, &options, &error) || !node_look(&node, &error)) {
 		status = cmd_fail("plan", error);
 	} else {
-		node_read(&node);
+		cycle_read(&node);
 		if (format && g_str_equal(format, "json"))
 			print_json(&node);
 		else

@@ -7,7 +7,6 @@
  */
 #include "cmd/cmd.h"
 #include "cmd/output.h"
-#include "core/config.h"
 #include "core/report.h"
 #include "store/query.h"
 #include "store/store.h"
@@ -327,7 +326,7 @@ static int ask_store(const struct question *question, struct store *store, const
 static int open_and_ask(const struct question *question, const struct options *options)
 {
 	g_autoptr(GError) error = NULL;
-	SCOPED(config) *config = config_load(options->config, &error);
+	SCOPED(config) *config = cmd_load_config(options->config, &error);
 	struct store *store;
 	int status;
 

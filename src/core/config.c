@@ -272,13 +272,18 @@ void config_free(struct config *config)
 	g_free(config);
 }
 
-struct config *config_parse(const char *text, const char *file, GError **error)
+struct config *config_parse(const char *text, size_t length, const char *file, GError **error)
 {
 	SCOPED(config) *config = config_new();
 	g_autoptr(GKeyFile) parsed = g_key_file_new();
 	g_autoptr(GError) reason = NULL;
 	g_auto(GStrv) sections = NULL;
 
+	if (strlen(text) != length) {
+		g_set_error(error, G_KEY_FILE_ERROR, G_KEY_FILE_ERROR_PARSE,
+		            "%s: holds a NUL byte (right: a text file)", file);
+		return NULL;
+	}
 	if (!g_utf8_validate(text, -1, NULL)) {
 		g_set_error(error, G_KEY_FILE_ERROR, G_KEY_FILE_ERROR_UNKNOWN_ENCODING,
 		            "%s: is not UTF-8 (right: a text file in UTF-8)", file);
@@ -297,25 +302,4 @@ struct config *config_parse(const char *text, const char *file, GError **error)
 		if (!take_section(config, parsed, (struct place){ file, sections[i], NULL }, error))
 			return NULL;
 	return g_steal_pointer(&config);
-}
-
-struct config *config_load(const char *path, GError **error)
-{
-	const char *file = path ? path : CONFIG_PATH;
-	g_autoptr(GError) reason = NULL;
-	g_autofree char *text = NULL;
-	gsize length;
-
-	if (!g_file_get_contents(file, &text, &length, &reason)) {
-		if (!path && g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-			return config_new();
-		g_propagate_prefixed_error(error, g_steal_pointer(&reason), "configuration: ");
-		return NULL;
-	}
-	if (strlen(text) != length) {
-		g_set_error(error, G_KEY_FILE_ERROR, G_KEY_FILE_ERROR_PARSE,
-		            "%s: holds a NUL byte (right: a text file)", file);
-		return NULL;
-	}
-	return config_parse(text, file, error);
 }

@@ -41,12 +41,9 @@ struct config {
 struct config *config_new(void);
 void config_free(struct config *config); /* takes NULL */
 
-/* Parses a text; file is its name for messages, which have one line and name file, section, key and what
- * would be right.  NULL on failure. */
-struct config *config_parse(const char *text, const char *file, GError **error);
-
-/* Reads a file.  path NULL means CONFIG_PATH, which may be missing: then the defaults hold. */
-struct config *config_load(const char *path, GError **error);
+/* Parses a text of that length, with a NUL behind it; file is its name for messages, which have one line and name
+ * file, section, key and what would be right.  NULL on failure. */
+struct config *config_parse(const char *text, size_t length, const char *file, GError **error);
 
 SCOPED_DEFINE(config)
 

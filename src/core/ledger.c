@@ -51,7 +51,7 @@ static void cover(const struct ledger *ledger, struct batch *batch, const struct
                   int64_t to_us)
 {
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
-	bool unbroken = latest && latest->state != STATE_GAP && latest->end_us >= from_us;
+	bool follows = latest && latest->end_us >= from_us, unbroken = follows && latest->state != STATE_GAP;
 	enum state state = plan->standby ? STATE_STANDBY : STATE_METERED;
 	const char *reason = plan->standby && !plan->local->len ? BLIND : "";
 
@@ -66,8 +66,22 @@ static void cover(const struct ledger *ledger, struct batch *batch, const struct
 		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, latest->end_us, to_us,
 		             "it became master between two looks");
 		from_us = to_us;
+	} else if (follows && !unbroken) {
+		from_us = latest->end_us;
 	}
 	add_coverage(ledger, batch, plan->router, 0, state, MIN(from_us, to_us), to_us, reason);
+}
+
+/* Not all was counted from from_us to to_us; or, if that has been said already, until to_us. */
+static void miss(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
+                 int64_t to_us, const char *reason)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
+
+	if (latest && latest->state == STATE_GAP && latest->end_us > from_us)
+		extend_coverage(batch, latest, to_us);
+	else
+		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, from_us, to_us, reason);
 }
 
 /* ---- meters ---- */
@@ -292,7 +306,10 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 		settle_reset(ledger, batch, meter, reading, at, planned, fixed);
 		return;
 	}
-	after = move_meter(ledger, batch, meter, at, &reading->counts, flags | (moved ? FLAG_MOVED : 0));
+	/* of one that nobody else has now, the moment is not known either; without any plan it is we who end it */
+	if (moved || (!planned && plan->meters->len))
+		flags |= FLAG_MOVED;
+	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
 	if (planned && !moved)
 		return;
 	end_meter(batch, after ? after : meter, at->utc_us);
@@ -323,13 +340,23 @@ static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const 
 	return lost_since_us;
 }
 
+void ledger_miss(const struct ledger *ledger, const struct plan *plan, const char *reason, const struct instant *now,
+                 struct batch *batch)
+{
+	const struct books *books = books_find(ledger, plan->ns);
+
+	if (books && books->generation)
+		miss(ledger, batch, plan, label(ledger, books->generation, &books->generation->read_at, now),
+		     now->utc_us, reason);
+}
+
 void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum basis basis,
                    const struct snapshot *snapshot, struct batch *batch)
 {
 	const struct books *books = books_find(ledger, plan->ns);
 	struct generation *of = generation_for(ledger, batch, plan, snapshot->generation, basis, &snapshot->at);
 	int64_t from_us = label(ledger, of, &of->read_at, &snapshot->at), lost_since_us = 0;
-	bool saw_all = snapshot->intact &&
+	bool saw_all = !snapshot->missed &&
 	               (plan->standby || !is_blind(books_latest_coverage(ledger, batch, plan->router, 0)));
 	struct generation *read;
 
@@ -351,9 +378,8 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 	if (lost_since_us && lost_since_us < from_us)
 		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, lost_since_us, from_us,
 		             "the counters were removed and had to be made again");
-	if (!snapshot->intact)
-		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, from_us, snapshot->at.utc_us,
-		             "rules of ours were found changed or missing");
+	if (snapshot->missed)
+		miss(ledger, batch, plan, from_us, snapshot->at.utc_us, snapshot->missed);
 	else if (plan->meters->len || books)
 		cover(ledger, batch, plan, from_us, snapshot->at.utc_us);
 

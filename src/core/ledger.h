@@ -57,6 +57,11 @@ void ledger_free(struct ledger *ledger);
 void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *generation, enum basis basis,
                  const struct snapshot *found, const struct instant *now, struct batch *batch);
 
+/* Adds to batch a gap from the generation's last reading until now: what was there to count was not all counted.  Called
+ * before that is mended, so that it stays known whatever happens next; the reading behind it has missed set. */
+void ledger_miss(const struct ledger *ledger, const struct plan *plan, const char *reason, const struct instant *now,
+                 struct batch *batch);
+
 /*
  * Adds to batch all that a reading of a namespace tells: usage rows, new baselines, meters that ended because the
  * plan no longer has them or the fixed address changed, meters of counters found without a baseline, coverage.

@@ -11,6 +11,8 @@
 #ifndef FIPMETER_CORE_MODEL_H
 #define FIPMETER_CORE_MODEL_H
 
+#include "core/scoped.h"
+
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,16 +26,13 @@ struct prefix {
 	uint8_t length;   /* 0 to 32 */
 };
 
-/* The values of one counter pair, or the difference of two such values. */
-struct counts {
+struct counts { /* of one counter pair, or the difference of two such values */
 	uint64_t in_bytes, in_packets, out_bytes, out_packets;
 };
 
-/* One moment on two clocks: UTC is what a row is labelled with and can be set back; the boot clock (CLOCK_BOOTTIME)
- * never steps and is what a window's length comes from. */
-struct instant {
-	int64_t utc_us;
-	int64_t boot_us;
+struct instant { /* one moment on two clocks */
+	int64_t utc_us;  /* labels rows; can be set back */
+	int64_t boot_us; /* CLOCK_BOOTTIME: never steps; what a window's length comes from */
 };
 
 /* ---- what is there: filled by inventory/ ---- */
@@ -77,9 +76,8 @@ struct planned_meter {
 	uint32_t fixed; /* the floating IP's fixed address; 0 for the other kinds */
 };
 
-/* Addresses from first to last, both included, belong to one class. */
 struct class_range {
-	uint32_t first, last;
+	uint32_t first, last;   /* both included */
 	const char *class_name; /* interned */
 };
 
@@ -101,10 +99,10 @@ struct reading {
 	struct counts counts;
 };
 
-/* All counters of ours in one namespace at one moment. */
-struct snapshot {
+struct snapshot { /* all counters of ours in one namespace at one moment */
 	char *generation;    /* tag that lives and dies with the counters; NULL: nothing of ours is there */
 	bool intact;         /* rules and tables stand as we made them */
+	const char *missed;  /* constant: why it did not count all since the last reading; NULL: it did */
 	struct instant at;
 	GArray *readings;    /* of struct reading, ascending by key */
 };
@@ -119,7 +117,7 @@ enum flag { /* a row without flags is complete */
 	FLAG_RESET = 1 << 2,         /* somebody zeroed or restored the counter before this row */
 	FLAG_GAP = 1 << 3,           /* coverage has a gap inside or right before this row */
 	FLAG_LATE = 1 << 4,          /* one or more samples before this one were missed */
-	FLAG_MOVED = 1 << 5,         /* the floating IP changed its fixed address inside this row, moment unknown */
+	FLAG_MOVED = 1 << 5,         /* the address changed its owner, or went, inside this row, moment unknown */
 	FLAG_ALL = (1 << 6) - 1,
 };
 
@@ -156,8 +154,7 @@ struct usage {
 
 enum state { STATE_METERED, STATE_STANDBY, STATE_GAP, STATE_UNKNOWN };
 
-/* Was it measured?  An unbroken state is one row whose end moves. */
-struct coverage {
+struct coverage { /* was it measured?  An unbroken state is one row whose end moves */
 	int64_t seq;      /* unique in a store, from 1 */
 	char *node, *router;
 	uint32_t address; /* 0: the whole router */
@@ -197,12 +194,6 @@ const char *flavour_name(enum flavour flavour);
 const char *flag_name(enum flag flag);   /* of a single flag */
 char *address_to_string(uint32_t address); /* "" for 0 */
 bool address_from_string(const char *text, uint32_t *address);
-
-
-/* `SCOPED(plan) *plan = ...`: g_autoptr() for a struct that has no typedef. */
-#define SCOPED(name) __attribute__((cleanup(name##_scoped))) struct name
-#define SCOPED_DEFINE(name) \
-	static inline void name##_scoped(struct name **scoped) { name##_free(*scoped); }
 
 SCOPED_DEFINE(router)
 SCOPED_DEFINE(plan)

@@ -123,7 +123,7 @@ static struct pair *pair_new(struct router *router, const char *configuration)
 	g_autoptr(GError) error = NULL;
 
 	pair->router = router;
-	pair->config = config_parse(configuration, "contract.conf", &error);
+	pair->config = config_parse(configuration, strlen(configuration), "contract.conf", &error);
 	g_assert_no_error(error);
 	pair->backends[0] = fake_new();
 	pair->backends[1] = backend_nft_new();
@@ -253,15 +253,37 @@ static void test_plans_change_and_no_count_is_lost(void)
 	send_everything(pair);
 	assert_same(pair);
 	config_free(pair->config);
-	pair->config = config_parse(configurations[1], "contract.conf", NULL); /* a class comes */
+	pair->config = config_parse(configurations[1], strlen(configurations[1]), "contract.conf",
+	                            NULL); /* a class comes */
 	sync_both(pair);
 	send_everything(pair);
 	assert_same(pair);
 	config_free(pair->config);
-	pair->config = config_parse("", "contract.conf", NULL); /* and goes */
+	pair->config = config_parse("", 0, "contract.conf", NULL); /* and goes */
 	sync_both(pair);
 	send_everything(pair);
 	assert_same(pair);
+	pair_free(pair);
+}
+
+static void test_a_subnet_that_comes_is_found_to_be_missing(void)
+{
+	struct pair *pair = pair_new(make_router(), "");
+	g_autoptr(GError) error = NULL;
+
+	for (unsigned turn = 0; turn < 2; turn++) {
+		SCOPED(plan) *plan = plan_make(pair->router, pair->config->classes);
+
+		for (unsigned i = 0; i < 2; i++) {
+			struct place place = world_place(pair->worlds[i]);
+			bool lacks = !turn;
+
+			pair->backends[i]->lacks(pair->backends[i], &place, plan, &lacks, &error);
+			g_assert_no_error(error);
+			g_assert_cmpint(lacks, ==, turn);
+		}
+		add_prefix(pair->router->local, A(192, 168, 7, 0), 24);
+	}
 	pair_free(pair);
 }
 
@@ -345,6 +367,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/contract/standby", test_standby_counts_nothing_under_a_stale_plan);
 	g_test_add_func("/contract/idempotent", test_nothing_changes_when_nothing_changed);
 	g_test_add_func("/contract/changes", test_plans_change_and_no_count_is_lost);
+	g_test_add_func("/contract/lacks", test_a_subnet_that_comes_is_found_to_be_missing);
 	g_test_add_func("/contract/dead", test_the_dead_are_removed);
 	g_test_add_func("/contract/stop-and-remove", test_stop_keeps_the_counters_and_remove_leaves_nothing);
 	g_test_add_func("/contract/probe", test_the_kernel_here_passes_the_probe);

@@ -232,6 +232,17 @@ static bool fake_differs(struct backend *backend, const struct place *place, con
 	return true; /* a sync too many does no harm */
 }
 
+static bool fake_lacks(struct backend *backend, const struct place *place, const struct plan *plan, bool *lacks,
+                       GError **error)
+{
+	const struct plan *standing = find(backend, place->ns)->plan;
+
+	*lacks = false;
+	for (unsigned i = 0; i < plan->local->len; i++)
+		*lacks |= !is_in(standing->local, g_array_index(plan->local, struct prefix, i).address);
+	return true;
+}
+
 static bool fake_bury(struct backend *backend, const struct place *place, const struct plan *plan,
                       const struct snapshot *found, GError **error)
 {
@@ -270,7 +281,7 @@ struct backend *fake_new(void)
 
 	fake->backend = (struct backend){
 		.name = "fake", .basis = BASIS_SKB, .probe = fake_probe, .read = fake_read, .sync = fake_sync,
-		.differs = fake_differs, .bury = fake_bury, .stop = fake_stop, .remove = fake_remove,
+		.differs = fake_differs, .lacks = fake_lacks, .bury = fake_bury, .stop = fake_stop, .remove = fake_remove,
 		.free = fake_free,
 	};
 	fake->namespaces = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, ns_free);

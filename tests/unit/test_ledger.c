@@ -178,6 +178,17 @@ static void restart(struct books_test *test)
 	test->ledger = ledger_new("node", "boot", MINUTE, &state);
 }
 
+static void assert_coverage(const struct books_test *test, const enum state *states, const int *minutes, unsigned n)
+{
+	g_assert_cmpuint(test->coverage->len, ==, n);
+	for (unsigned i = 0; i < n; i++) {
+		const struct coverage *row = test->coverage->pdata[i];
+
+		g_assert_cmpint(row->state, ==, states[i]);
+		g_assert_cmpint(row->end_us - row->start_us, ==, minutes[i] * MINUTE);
+	}
+}
+
 /* ---- cases ---- */
 
 static void test_whole_value_is_usage(struct books_test *test, const void *data)
@@ -303,10 +314,35 @@ static void test_death_takes_the_last_reading(struct books_test *test, const voi
 	pass(test, MINUTE);
 	sample(test);
 	g_assert_cmpuint(row(test, 0)->counts.in_bytes, ==, 100);
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_MOVED);
 	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 1);
 	pass(test, MINUTE);
 	sample(test); /* the dead counter still stands: killed before it was removed */
 	g_assert_cmpuint(test->rows->len, ==, 1);
+}
+
+static void test_subnet_that_came_between_two_looks(struct books_test *test, const void *data)
+{
+	static const enum state states[] = { STATE_METERED, STATE_GAP, STATE_METERED };
+	static const int minutes[] = { 1, 1, 1 };
+	struct batch *batch = batch_new();
+
+	birth(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	count(test, 0, 100, 0);
+	pass(test, MINUTE);
+	ledger_miss(test->ledger, test->plan, "why", &test->now, batch);
+	commit(test, batch);
+	test->kernel->missed = "why";
+	sample(test);
+	test->kernel->missed = NULL;
+	pass(test, MINUTE);
+	count(test, 0, 100, 0);
+	sample(test);
+	assert_coverage(test, states, minutes, G_N_ELEMENTS(states));
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_GAP);
+	g_assert_cmpuint(row(test, 1)->flags, ==, 0);
 }
 
 static void test_lost_generation_is_a_gap(struct books_test *test, const void *data)
@@ -392,17 +428,6 @@ static void test_clock_steps_change_no_sum(struct books_test *test, const void *
 	}
 }
 
-static void assert_coverage(const struct books_test *test, const enum state *states, const int *minutes, unsigned n)
-{
-	g_assert_cmpuint(test->coverage->len, ==, n);
-	for (unsigned i = 0; i < n; i++) {
-		const struct coverage *row = test->coverage->pdata[i];
-
-		g_assert_cmpint(row->state, ==, states[i]);
-		g_assert_cmpint(row->end_us - row->start_us, ==, minutes[i] * MINUTE);
-	}
-}
-
 /* Five minutes, in two of them standby. */
 static void fail_over_and_back(struct books_test *test, int standby_from)
 {
@@ -485,6 +510,7 @@ int main(int argc, char **argv)
 	CASE(counter_set_back_is_no_usage);
 	CASE(hand_over_splits_at_one_reading);
 	CASE(death_takes_the_last_reading);
+	CASE(subnet_that_came_between_two_looks);
 	CASE(lost_generation_is_a_gap);
 	CASE(namespace_gone_ends_its_meters);
 	CASE(new_address_declares_what_it_missed);
