@@ -2,14 +2,14 @@
 /*
  * The nft back end: named counters in a table of our own, `ip fipmeter`, reached through maps.
  *
- * A named counter outlives the map element that leads to it.  So a counter stops matching when its element goes, and its
- * final value is read at leisure; and one dump of the table's counters reads everything.  Two of the counters count
- * nothing, their names say something, and that comes in the same dump as the values: `generation_TAG`, the tag
+ * A named counter outlives the map element that leads to it.  So a counter stops matching when its element goes, and
+ * its final value is read at leisure; and one dump of the table's counters reads everything.  Two of the counters
+ * count nothing, their names say something, and that comes in the same dump as the values: `generation_TAG`, the tag
  * that lives and dies with the counters, and `layout_DIGEST`, which rules were put in (so that a reader can tell
  * whether they still stand).
  *
- * Every change is one transaction: what is there is dumped and compared with the layout that the plan asks for, and the
- * difference is sent.  nf_tables counts its transactions in a namespace (the generation id); where it has not
+ * Every change is one transaction: what is there is dumped and compared with the layout that the plan asks for, and
+ * the difference is sent.  nf_tables counts its transactions in a namespace (the generation id); where it has not
  * moved since we last saw all as it should be, there is nothing to look at.
  */
 #include "backend/backend.h"
@@ -89,7 +89,8 @@ static struct pair *pair_of(struct found_counters *found, const struct meter_key
 	return &g_array_index(found->pairs, struct pair, at - 1);
 }
 
-static void take_value(struct found_counters *found, const struct meter_key *key, bool out, uint64_t bytes, uint64_t packets)
+static void take_value(struct found_counters *found, const struct meter_key *key, bool out, uint64_t bytes,
+                       uint64_t packets)
 {
 	struct pair *pair = pair_of(found, key);
 
@@ -426,7 +427,8 @@ struct backend *backend_nft_new(void)
 
 	nft->backend = (struct backend){
 		.name = "nft", .basis = BASIS_SKB, .probe = nft_probe, .read = nft_read, .sync = nft_sync,
-		.differs = nft_differs, .lacks = nft_lacks, .bury = nft_bury, .stop = nft_stop, .remove = nft_remove, .free = nft_free,
+		.differs = nft_differs, .lacks = nft_lacks, .bury = nft_bury,
+		.stop = nft_stop, .remove = nft_remove, .free = nft_free,
 	};
 	nft->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, settled_free);
 	return &nft->backend;

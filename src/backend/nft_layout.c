@@ -22,7 +22,8 @@
 
 /* ---- sets ---- */
 
-static struct nft_set *add_set(struct nft_layout *layout, enum nftbatch_set type, const char *prefix, const char *suffix)
+static struct nft_set *add_set(struct nft_layout *layout, enum nftbatch_set type, const char *prefix,
+                               const char *suffix)
 {
 	struct nft_set *set = g_new0(struct nft_set, 1);
 
@@ -109,7 +110,8 @@ static void add_in_map(struct nft_layout *layout, const struct plan *plan, const
 }
 
 /* Fixed address -> counter out.  Should two floating IPs share one, it counts for the lower. */
-static void add_out_map(struct nft_layout *layout, const struct plan *plan, const char *class_name, struct nft_set *fixed)
+static void add_out_map(struct nft_layout *layout, const struct plan *plan, const char *class_name,
+                        struct nft_set *fixed)
 {
 	struct nft_set *set = add_set(layout, NFTBATCH_COUNTER_MAP, "out_", class_name);
 	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
@@ -239,7 +241,8 @@ static void add_tenant_rules(struct nft_layout *layout, const struct plan *plan)
 }
 
 /* What is no floating IP's goes to the gateway address, or is unattributed; in a DVR qrouter- the snat- counts it. */
-static void add_rest_rule(struct nft_layout *layout, const struct plan *plan, const char *chain, const char *class_name)
+static void add_rest_rule(struct nft_layout *layout, const struct plan *plan, const char *chain,
+                          const char *class_name)
 {
 	struct meter_key key = {
 		.kind = plan->gateway ? KIND_GATEWAY : KIND_UNATTRIBUTED, .address = plan->gateway,
@@ -263,7 +266,8 @@ static void add_rest_rule(struct nft_layout *layout, const struct plan *plan, co
 	nftrule_count(rule, counter);
 }
 
-static void add_class_rules(struct nft_layout *layout, const struct plan *plan, const char *class_name, bool unattributed)
+static void add_class_rules(struct nft_layout *layout, const struct plan *plan, const char *class_name,
+                            bool unattributed)
 {
 	g_autofree char *in = g_strconcat("in_", class_name, NULL), *out = g_strconcat("out_", class_name, NULL);
 

@@ -84,8 +84,8 @@ static void sample(struct agent *agent)
 	node_end_cycle(&agent->node);
 }
 
-/* An absolute timer on the wall clock, so that a sample stands at the full minute whatever the last one took; it tells when
- * somebody sets the clock (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). */
+/* An absolute timer on the wall clock, so that a sample stands at the full minute whatever the last one took; it tells
+ * when somebody sets the clock (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). */
 static void arm(struct agent *agent)
 {
 	int64_t due_us = period_next_sample(clock_now().utc_us, agent->node.config->interval_s * INT64_C(1000000));

@@ -36,8 +36,8 @@ static void extend_coverage(struct batch *batch, const struct coverage *row, int
 	g_ptr_array_add(batch->coverage, moved);
 }
 
-/* A standby that was master before keeps its plan: it counts from the first packet when it is master again.  Of one that
- * we never saw as master we do not know what is local, and cannot. */
+/* A standby that was master before keeps its plan: it counts from the first packet when it is master again.  Of one
+ * that we never saw as master we do not know what is local, and cannot. */
 #define BLIND "standby since it is metered: what is local there is not known"
 
 static bool is_blind(const struct coverage *latest)
@@ -45,8 +45,8 @@ static bool is_blind(const struct coverage *latest)
 	return latest && latest->state == STATE_STANDBY && *latest->reason;
 }
 
-/* The router is in a state, and the counters stood from from_us to to_us.  A change of state is seen only now: whoever
- * became standby counted all that there was until then. */
+/* The router is in a state, and the counters stood from from_us to to_us.  A change of state is seen only now:
+ * whoever became standby counted all that there was until then. */
 static void cover(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
                   int64_t to_us)
 {
@@ -183,7 +183,7 @@ static gboolean key_equal(const void *a, const void *b)
 	return !meter_key_compare(a, b);
 }
 
-/* The keys of a namespace's open meters of other generations: what was counted until now by counters that are gone. */
+/* The keys of a namespace's open meters of other generations: what counters that are gone counted until now. */
 static GHashTable *orphaned_keys(const struct books *books, const char *tag)
 {
 	GHashTable *keys = g_hash_table_new(key_hash, key_equal);
@@ -319,8 +319,8 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 
 /* Ends the meters whose counters are gone: of other generations, and single ones that somebody removed.  A meter that
  * never was read above zero and is still planned may yet get its counter: the back end tries again. */
-static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const struct books *books, const struct snapshot *snapshot,
-                        const struct plan *plan)
+static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const struct books *books,
+                        const struct snapshot *snapshot, const struct plan *plan)
 {
 	int64_t lost_since_us = 0;
 	GHashTableIter each;

@@ -18,8 +18,8 @@ const char *period_name(enum period period);
  * can have 23 or 25 hours).  Not for PERIOD_INTERVAL and PERIOD_TOTAL. */
 void period_bounds(enum period period, int64_t time_us, GTimeZone *timezone, int64_t *start_us, int64_t *end_us);
 
-/* Reads RFC 3339 (without zone: timezone's), a date, epoch seconds, `now`, `today`, or an offset back from now such as -90m, -1h, -2d,
- * -30s, -1w.  Returns false with an error that shows what would be right. */
+/* Reads RFC 3339 (without zone: timezone's), a date, epoch seconds, `now`, `today`, or an offset back from now such as
+ * -90m, -1h, -2d, -30s, -1w.  Returns false with an error that shows what would be right. */
 bool time_parse(const char *text, int64_t now_us, GTimeZone *timezone, int64_t *time_us, GError **error);
 
 /* RFC 3339 with offset (Z for UTC); seconds, and a fraction only when there is one.  The caller frees. */

@@ -26,9 +26,10 @@ struct report_line {
 
 struct report;
 
-/* With PERIOD_INTERVAL each row stays a line of its own, whatever by says.  since_us and until_us bound the report: with PERIOD_TOTAL
- * they are the start and end of its lines. */
-struct report *report_new(enum report_by by, enum period per, GTimeZone *timezone, int64_t since_us, int64_t until_us);
+/* With PERIOD_INTERVAL each row stays a line of its own, whatever by says.  since_us and until_us bound the report:
+ * with PERIOD_TOTAL they are the start and end of its lines. */
+struct report *report_new(enum report_by by, enum period per, GTimeZone *timezone, int64_t since_us,
+                          int64_t until_us);
 void report_free(struct report *report);
 
 /* row is copied. */

@@ -143,7 +143,8 @@ static struct nftnl_chain *make_chain(const struct nftbatch *batch, const char *
 	return chain;
 }
 
-static void put_chain(struct nftbatch *batch, struct nftnl_chain *chain, uint16_t type, uint16_t flags, const char *verb)
+static void put_chain(struct nftbatch *batch, struct nftnl_chain *chain, uint16_t type, uint16_t flags,
+                      const char *verb)
 {
 	struct nlmsghdr *header = begin(batch, type, flags);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Where a back end is tried: a router in a network namespace of the test's own, whose devices are tun devices, so that
- * a packet written to one enters the kernel as if it had come in there (Documentation/networking/tuntap.rst); or, for the fake,
- * nothing at all.
+ * a packet written to one enters the kernel as if it had come in there (Documentation/networking/tuntap.rst); or, for
+ * the fake, nothing at all.
  */
 #ifndef FIPMETER_CONTRACT_WORLD_H
 #define FIPMETER_CONTRACT_WORLD_H
