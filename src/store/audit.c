@@ -115,7 +115,8 @@ static void take_meter(struct auditor *auditor, const struct sql_call *call)
 		.meter = sqlite3_column_int64(call->statement, 0),
 		.label = g_strdup_printf("meter %" G_GINT64_FORMAT " (%s%s%s, %s, router %s)",
 		                         (int64_t)sqlite3_column_int64(call->statement, 0), sql_text(call, 2),
-		                         *address ? " " : "", address, sql_text(call, 4), *router ? router : "unknown"),
+		                         *address ? " " : "", address, sql_text(call, 4),
+		                         *router ? router : "unknown"),
 	};
 
 	auditor->result->meters++;
@@ -152,12 +153,12 @@ static void check_meter(struct auditor *auditor, const struct tally *tally)
 		int64_t expected;
 
 		if (__builtin_sub_overflow(tally->last[i], tally->first[i], &expected) || expected != tally->sum[i])
-			tell(findings, "%s: its rows sum to %s %" G_GINT64_FORMAT ", expected last - first = %" G_GINT64_FORMAT
-			     " - %" G_GINT64_FORMAT, tally->label, count_names[i], tally->sum[i], tally->last[i],
-			     tally->first[i]);
+			tell(findings, "%s: its rows sum to %s %" G_GINT64_FORMAT ", expected last - first = %"
+			     G_GINT64_FORMAT " - %" G_GINT64_FORMAT, tally->label, count_names[i], tally->sum[i],
+			     tally->last[i], tally->first[i]);
 		if (tally->reading[i] != tally->last[i])
-			tell(findings, "%s: its rows end at a reading of %s %" G_GINT64_FORMAT ", expected %" G_GINT64_FORMAT,
-			     tally->label, count_names[i], tally->reading[i], tally->last[i]);
+			tell(findings, "%s: its rows end at a reading of %s %" G_GINT64_FORMAT ", expected %"
+			     G_GINT64_FORMAT, tally->label, count_names[i], tally->reading[i], tally->last[i]);
 	}
 }
 
@@ -195,8 +196,8 @@ static void check_row(struct auditor *auditor, const int64_t *row)
 	add_up(&result->packets, row[ROW_COUNTS + 3]);
 	if (row[ROW_END] < row[ROW_START])
 		tell(&result->findings, "seq %" G_GINT64_FORMAT " of store number %" G_GINT64_FORMAT ": it ends at %"
-		     G_GINT64_FORMAT ", before its start %" G_GINT64_FORMAT, row[ROW_SEQ], row[ROW_STORE], row[ROW_END],
-		     row[ROW_START]);
+		     G_GINT64_FORMAT ", before its start %" G_GINT64_FORMAT, row[ROW_SEQ], row[ROW_STORE],
+		     row[ROW_END], row[ROW_START]);
 	if (g_array_binary_search(auditor->tallies, &wanted, tally_compare, &at))
 		check_link(auditor, &g_array_index(auditor->tallies, struct tally, at), row);
 	else
@@ -219,8 +220,8 @@ static bool check_stores(struct auditor *auditor, GHashTable *last_seqs, GError 
 		auditor->result->stores++;
 		last = last ? last : &none;
 		if (*last != expected)
-			tell(&auditor->result->findings, "store %s: its rows end at seq %" G_GINT64_FORMAT ", expected %"
-			     G_GINT64_FORMAT, sql_text(&call, 1), *last, expected);
+			tell(&auditor->result->findings, "store %s: its rows end at seq %" G_GINT64_FORMAT
+			     ", expected %" G_GINT64_FORMAT, sql_text(&call, 1), *last, expected);
 		g_hash_table_remove(last_seqs, &number);
 	}
 	if (result == SQL_NONE && g_hash_table_size(last_seqs))
@@ -239,7 +240,8 @@ static void check_seq(struct auditor *auditor, GHashTable *last_seqs, int64_t st
 	}
 	if (seq - 1 != *last)
 		tell(&auditor->result->findings, "store number %" G_GINT64_FORMAT ": seq %" G_GINT64_FORMAT
-		     " is followed by %" G_GINT64_FORMAT ", expected %" G_GINT64_FORMAT, store, *last, seq, *last + 1);
+		     " is followed by %" G_GINT64_FORMAT ", expected %" G_GINT64_FORMAT, store, *last, seq,
+		     *last + 1);
 	*last = seq;
 }
 
@@ -280,7 +282,8 @@ static void check_reach(struct auditor *auditor, const struct sql_call *call, st
 	g_autofree char *owner = g_strdup_printf("%s router %s%s%s", sql_text(call, 2), sql_text(call, 3),
 	                                         *sql_text(call, 4) ? " address " : "", sql_text(call, 4));
 	int64_t store = sqlite3_column_int64(call->statement, 0), seq = sqlite3_column_int64(call->statement, 1);
-	int64_t start_us = sqlite3_column_int64(call->statement, 5), end_us = sqlite3_column_int64(call->statement, 6);
+	int64_t start_us = sqlite3_column_int64(call->statement, 5);
+	int64_t end_us = sqlite3_column_int64(call->statement, 6);
 	const char *state = sql_text(call, 7);
 
 	auditor->result->coverage++;
@@ -289,9 +292,9 @@ static void check_reach(struct auditor *auditor, const struct sql_call *call, st
 		     ", before its start %" G_GINT64_FORMAT, seq, owner, end_us, start_us);
 	if (store == reach->store && !g_strcmp0(owner, reach->owner)) {
 		if (start_us < reach->end_us && !g_str_equal(state, reach->state))
-			tell(&auditor->result->remarks, "coverage %" G_GINT64_FORMAT " of %s: %s from %" G_GINT64_FORMAT
-			     ", where %s reaches to %" G_GINT64_FORMAT, seq, owner, state, start_us, reach->state,
-			     reach->end_us);
+			tell(&auditor->result->remarks, "coverage %" G_GINT64_FORMAT " of %s: %s from %"
+			     G_GINT64_FORMAT ", where %s reaches to %" G_GINT64_FORMAT, seq, owner, state, start_us,
+			     reach->state, reach->end_us);
 		if (end_us < reach->end_us)
 			return;
 	}

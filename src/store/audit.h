@@ -15,7 +15,7 @@
 #define AUDIT_TOLD_MAX 100 /* texts kept of each kind; all are counted */
 
 struct audit_list {
-	GPtrArray *texts; /* of char *, the first AUDIT_TOLD_MAX; each names meter or store, seq, expected and found */
+	GPtrArray *texts; /* of char *, the first AUDIT_TOLD_MAX; each names meter or store, expected and found */
 	uint64_t n;
 };
 

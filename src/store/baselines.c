@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See baselines.h.  A file is believed when its checksum is right; every index and length in it is checked nevertheless.
+ * See baselines.h.  A file is believed when its checksum is right; every index and length in it is checked
+ * nevertheless.
  */
 #include "store/baselines.h"
 

@@ -5,13 +5,14 @@
  * nothing is counted twice.
  *
  * Two files in turn, `baselines.0` and `baselines.1` in the state directory, so that one is whole at any moment and
- * one rotten sector does not take both.  Each is written whole: temporary file, fsync, rename, fsync of the directory.
+ * one rotten sector does not take both.  Each is written whole: temporary file, fsync, rename, fsync of the
+ * directory.
  *
- * Layout, in this machine's byte order: a header (magic, SHA-256 of all that follows it, two lengths); a GVariant with
- * the store, the generations and the names of classes; then one record of 72 bytes a meter.  The records are written
- * as they are made, so that 300,000 meters take no memory to speak of.  A meter at zero has its record too: for the
- * ledger a counter without a meter is one that it knows nothing of.  First readings, ids and times of closing are
- * left out: in a new home a meter begins anew at its baseline.
+ * Layout, in this machine's byte order: a header (magic, SHA-256 of all that follows it, two lengths); a GVariant
+ * with the store, the generations and the names of classes; then one record of 72 bytes a meter.  The records are
+ * written as they are made, so that 300,000 meters take no memory to speak of.  A meter at zero has its record too:
+ * for the ledger a counter without a meter is one that it knows nothing of.  First readings, ids and times of closing
+ * are left out: in a new home a meter begins anew at its baseline.
  */
 #ifndef FIPMETER_STORE_BASELINES_H
 #define FIPMETER_STORE_BASELINES_H

@@ -63,9 +63,9 @@ static enum verdict judge_kind(struct store *store, GError **error)
 		return VERDICT_DAMAGED;
 	}
 	if (version > SCHEMA_VERSION) {
-		g_set_error(error, STORE_ERROR, STORE_ERROR_VERSION, "%s: made by a newer fipmeter (format %" G_GINT64_FORMAT
-		            ", this one knows %d): install that one, or move the file away", store->path, version,
-		            SCHEMA_VERSION);
+		g_set_error(error, STORE_ERROR, STORE_ERROR_VERSION, "%s: made by a newer fipmeter (format %"
+		            G_GINT64_FORMAT ", this one knows %d): install that one, or move the file away",
+		            store->path, version, SCHEMA_VERSION);
 		return VERDICT_FAILED;
 	}
 	return VERDICT_WHOLE;
@@ -142,7 +142,8 @@ static bool make_directory(const char *directory, GError **error)
 	if (g_file_test(directory, G_FILE_TEST_IS_DIR))
 		return true;
 	if (g_mkdir_with_parents(directory, 0750) < 0)
-		return fail(directory, " (the store's directory: name another with --state-dir, or run as root)", error);
+		return fail(directory, " (the store's directory: name another with --state-dir, or run as root)",
+		            error);
 	give_to_group(directory);
 	return true;
 }
@@ -151,12 +152,15 @@ static bool take_lock(struct store *store, GError **error)
 {
 	g_autofree char *path = g_build_filename(store->directory, "lock", NULL);
 	g_autoptr(GError) refusal = NULL;
+	bool held;
 
 	store->lock = lock_take(path, &refusal);
 	if (store->lock >= 0)
 		return true;
-	g_set_error(error, STORE_ERROR, g_error_matches(refusal, LOCK_ERROR, LOCK_ERROR_HELD) ? STORE_ERROR_BUSY :
-	            STORE_ERROR_FAILED, "the store in %s cannot be written: %s", store->directory, refusal->message);
+	held = g_error_matches(refusal, LOCK_ERROR, LOCK_ERROR_HELD);
+	g_set_error(error, STORE_ERROR, held ? STORE_ERROR_BUSY : STORE_ERROR_FAILED,
+	            "the store in %s cannot be written: %s%s", store->directory, refusal->message,
+	            held ? "" : " (the agent needs to own the directory, and room in it)");
 	return false;
 }
 
@@ -173,7 +177,8 @@ static bool set_aside(struct store *store, char **name, GError **error)
 		target = g_strdup_printf("%s.damaged-%s-%u", store->path, stamp, n);
 	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++) {
-		g_autofree char *from = g_strconcat(store->path, parts[i], NULL), *to = g_strconcat(target, parts[i], NULL);
+		g_autofree char *from = g_strconcat(store->path, parts[i], NULL);
+		g_autofree char *to = g_strconcat(target, parts[i], NULL);
 
 		if (rename(from, to) < 0 && errno != ENOENT)
 			return fail(from, " (the file is damaged and has to be set aside)", error);
@@ -239,18 +244,20 @@ static bool begin_in_file(struct store *store, const struct baselines *second, c
 static char *reason_against(const struct store *store, const struct baselines *second)
 {
 	if (g_str_equal(store->id, second->store))
-		return g_strdup_printf("older than the second home of the baselines (%" G_GINT64_FORMAT " commits, not %"
-		                       G_GINT64_FORMAT ": a restored backup?)", store->commits, second->commits);
+		return g_strdup_printf("older than the second home of the baselines (%" G_GINT64_FORMAT
+		                       " commits, not %" G_GINT64_FORMAT ": a restored backup?)", store->commits,
+		                       second->commits);
 	return g_strdup("not the store that the second home of the baselines belongs to (a file put in its place?)");
 }
 
 static char *tell(const struct store *store, const char *reason, const struct baselines *second, bool rotten)
 {
 	if (second)
-		return g_strdup_printf("%s: %s; a new store id begins, and %u meters go on from the second home of the "
-		                       "baselines", store->path, reason, second->meters->len);
-	return g_strdup_printf("%s: %s; a new store begins, and as the second home of the baselines is %s too, counters "
-	                       "begin at what they show now", store->path, reason, rotten ? "damaged" : "missing");
+		return g_strdup_printf("%s: %s; a new store id begins, and %u meters go on from the second home of "
+		                       "the baselines", store->path, reason, second->meters->len);
+	return g_strdup_printf("%s: %s; a new store begins, and as the second home of the baselines is %s too, "
+	                       "counters begin at what they show now", store->path, reason,
+	                       rotten ? "damaged" : "missing");
 }
 
 /* The database rules, or a new store id begins in it.  *reason: why it does; NULL if it does not. */
@@ -365,7 +372,8 @@ static bool open_for_reading(struct store *store, GError **error)
 	case VERDICT_WHOLE:
 		return sql_prepare_all(store, error) && sql_read_store(store, error);
 	case VERDICT_EMPTY:
-		g_set_error(error, STORE_ERROR, STORE_ERROR_MISSING, "%s: there is nothing in the store yet", store->path);
+		g_set_error(error, STORE_ERROR, STORE_ERROR_MISSING, "%s: there is nothing in the store yet",
+		            store->path);
 		break;
 	case VERDICT_DAMAGED:
 	case VERDICT_FAILED:

@@ -12,10 +12,8 @@
 #define USAGE_SELECT \
 	"SELECT g.node, g.router, m.kind, m.address, m.fixed, m.class, u.start_us, u.end_us, " \
 	"u.in_bytes, u.in_packets, u.out_bytes, u.out_packets, g.basis, u.flags "
-#define USAGE_WHERE \
-	"WHERE u.start_us >= ?1 AND u.start_us < ?2 AND (?3 IS NULL OR m.address = ?3) " \
-	"AND (?4 IS NULL OR g.router = ?4) AND (?5 IS NULL OR m.class = ?5) "
-#define USAGE_ORDER "ORDER BY u.start_us, u.store, u.seq"
+#define USAGE_JOIN \
+	"CROSS JOIN meter m ON m.meter = u.meter CROSS JOIN generation g ON g.generation = m.generation "
 
 /* CROSS JOIN is SQLite's word for "in this order": without statistics it cannot know which side is the small one. */
 static const char *const texts[N_SQL] = {
@@ -34,22 +32,21 @@ static const char *const texts[N_SQL] = {
 	[SQL_ADVANCE_STORE] = "UPDATE store SET commits = ?2, last_seq = ?3 WHERE store = ?1",
 
 	[SQL_PUT_GENERATION] =
-		"INSERT INTO generation (tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us) "
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tag, boot, ns) DO UPDATE "
+		"INSERT INTO generation (tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, "
+		"read_boot_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tag, boot, ns) DO UPDATE "
 		"SET read_us = excluded.read_us, read_boot_us = excluded.read_boot_us",
 	[SQL_FIND_GENERATION] = "SELECT generation FROM generation WHERE tag = ? AND boot = ? AND ns = ?",
-	/* A meter is what it was first; and what has ended does not begin again. */
-	[SQL_PUT_METER] =
-		"INSERT INTO meter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-		"ON CONFLICT (meter) DO UPDATE SET flags = excluded.flags, last_us = excluded.last_us, "
-		"last_boot_us = excluded.last_boot_us, last_in_bytes = excluded.last_in_bytes, "
-		"last_in_packets = excluded.last_in_packets, last_out_bytes = excluded.last_out_bytes, "
-		"last_out_packets = excluded.last_out_packets, closed_us = excluded.closed_us "
-		"WHERE generation = excluded.generation AND kind = excluded.kind AND address = excluded.address "
-		"AND fixed = excluded.fixed AND class = excluded.class AND first_in_bytes = excluded.first_in_bytes "
-		"AND first_in_packets = excluded.first_in_packets AND first_out_bytes = excluded.first_out_bytes "
-		"AND first_out_packets = excluded.first_out_packets AND (closed_us = 0 OR excluded.closed_us <> 0)",
-	[SQL_CLOSE_METERS] = "UPDATE meter SET closed_us = ? WHERE closed_us = 0",
+	/* A meter stays what it was first, and what has ended does not begin again.  closed_us is left alone: a
+	 * statement that sets it writes the index meter_open anew. */
+	[SQL_MOVE_METER] =
+		"UPDATE meter SET flags = ?7, last_us = ?14, last_boot_us = ?15, last_in_bytes = ?16, "
+		"last_in_packets = ?17, last_out_bytes = ?18, last_out_packets = ?19 WHERE meter = ?1 AND "
+		"generation = ?2 AND kind = ?3 AND address = ?4 AND fixed = ?5 AND class = ?6 AND "
+		"first_us = ?8 AND first_boot_us = ?9 AND first_in_bytes = ?10 AND first_in_packets = ?11 AND "
+		"first_out_bytes = ?12 AND first_out_packets = ?13 AND (closed_us = 0 OR ?20 <> 0)",
+	[SQL_CLOSE_METER] = "UPDATE meter SET closed_us = ?2 WHERE meter = ?1",
+	[SQL_PUT_METER] = "INSERT INTO meter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[SQL_CLOSE_ALL] = "UPDATE meter SET closed_us = ? WHERE closed_us = 0",
 	[SQL_PUT_USAGE] = "INSERT INTO usage_fact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[SQL_PUT_COVERAGE] =
 		"INSERT INTO coverage_fact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -61,9 +58,10 @@ static const char *const texts[N_SQL] = {
 		"SELECT generation, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us "
 		"FROM generation WHERE generation IN (SELECT generation FROM meter WHERE closed_us = 0)",
 	[SQL_LOAD_METERS] =
-		"SELECT meter, generation, kind, address, fixed, class, flags, first_us, first_boot_us, first_in_bytes, "
-		"first_in_packets, first_out_bytes, first_out_packets, last_us, last_boot_us, last_in_bytes, "
-		"last_in_packets, last_out_bytes, last_out_packets FROM meter WHERE closed_us = 0",
+		"SELECT meter, generation, kind, address, fixed, class, flags, first_us, first_boot_us, "
+		"first_in_bytes, first_in_packets, first_out_bytes, first_out_packets, last_us, "
+		"last_boot_us, last_in_bytes, last_in_packets, last_out_bytes, last_out_packets FROM meter "
+		"WHERE closed_us = 0",
 	/* The bare columns are those of the row that has the max(): SQLite promises it. */
 	[SQL_LOAD_COVERAGE] =
 		"SELECT max(seq), node, router, address, start_us, end_us, state, reason FROM coverage_fact "
@@ -71,15 +69,15 @@ static const char *const texts[N_SQL] = {
 	[SQL_NEXT_METER] = "SELECT ifnull(max(meter), 0) + 1 FROM meter",
 	[SQL_NEXT_COVERAGE] = "SELECT ifnull(max(seq), 0) + 1 FROM coverage_fact WHERE store = ?",
 
-	[SQL_USAGE_BY_TIME] =
-		USAGE_SELECT "FROM usage_fact u CROSS JOIN meter m ON m.meter = u.meter "
-		"CROSS JOIN generation g ON g.generation = m.generation " USAGE_WHERE USAGE_ORDER,
-	[SQL_USAGE_BY_ADDRESS] =
-		USAGE_SELECT "FROM meter m CROSS JOIN usage_fact u ON u.meter = m.meter "
-		"CROSS JOIN generation g ON g.generation = m.generation " USAGE_WHERE "AND m.address = ?3 " USAGE_ORDER,
-	[SQL_USAGE_BY_ROUTER] =
-		USAGE_SELECT "FROM generation g CROSS JOIN meter m ON m.generation = g.generation "
-		"CROSS JOIN usage_fact u ON u.meter = m.meter " USAGE_WHERE "AND g.router = ?4 " USAGE_ORDER,
+	[SQL_USAGE] =
+		USAGE_SELECT "FROM usage_fact u " USAGE_JOIN "WHERE u.start_us >= ?1 AND u.start_us < ?2 "
+		"ORDER BY u.start_us, u.store, u.seq",
+	/* k is read from its index alone; the rows themselves are looked up for those meters only. */
+	[SQL_USAGE_OF_SOME] =
+		USAGE_SELECT "FROM usage_fact k CROSS JOIN usage_fact u ON u.store = k.store AND u.seq = k.seq "
+		USAGE_JOIN "WHERE k.start_us >= ?1 AND k.start_us < ?2 AND k.meter IN (SELECT meter FROM meter "
+		"JOIN generation USING (generation) WHERE (?3 IS NULL OR address = ?3) "
+		"AND (?4 IS NULL OR router = ?4) AND (?5 IS NULL OR class = ?5)) ORDER BY k.start_us, k.store, k.seq",
 	[SQL_KNOWS_ADDRESS] =
 		"SELECT EXISTS (SELECT 1 FROM meter WHERE address = ?1) "
 		"OR EXISTS (SELECT 1 FROM coverage_fact WHERE address = ?1)",
@@ -89,12 +87,14 @@ static const char *const texts[N_SQL] = {
 
 	[SQL_AUDIT_STORES] = "SELECT store, id, last_seq FROM store ORDER BY store",
 	[SQL_AUDIT_METERS] =
-		"SELECT m.meter, g.router, m.kind, m.address, m.class, m.closed_us, m.first_in_bytes, m.first_in_packets, "
-		"m.first_out_bytes, m.first_out_packets, m.last_in_bytes, m.last_in_packets, m.last_out_bytes, "
-		"m.last_out_packets FROM meter m LEFT JOIN generation g ON g.generation = m.generation ORDER BY m.meter",
+		"SELECT m.meter, g.router, m.kind, m.address, m.class, m.closed_us, m.first_in_bytes, "
+		"m.first_in_packets, m.first_out_bytes, m.first_out_packets, m.last_in_bytes, "
+		"m.last_in_packets, m.last_out_bytes, m.last_out_packets FROM meter m LEFT JOIN generation g "
+		"ON g.generation = m.generation ORDER BY m.meter",
 	[SQL_AUDIT_USAGE] =
-		"SELECT store, seq, meter, start_us, end_us, in_bytes, in_packets, out_bytes, out_packets, end_in_bytes, "
-		"end_in_packets, end_out_bytes, end_out_packets, flags FROM usage_fact ORDER BY store, seq",
+		"SELECT store, seq, meter, start_us, end_us, in_bytes, in_packets, out_bytes, out_packets, "
+		"end_in_bytes, end_in_packets, end_out_bytes, end_out_packets, flags FROM usage_fact ORDER "
+		"BY store, seq",
 	[SQL_AUDIT_COVERAGE] =
 		"SELECT store, seq, node, router, address, start_us, end_us, state FROM coverage_fact "
 		"ORDER BY store, node, router, address, seq",
@@ -102,15 +102,18 @@ static const char *const texts[N_SQL] = {
 
 /* ---- errors ---- */
 
-static const char *remedy(int code, int system_errno)
+static const char *remedy(const struct store *store, int code, int system_errno)
 {
+	if (code == SQLITE_READONLY && store->lock < 0)
+		return ": its -wal and -shm are missing, and who may only read cannot make them (start the agent, or "
+		       "read once as root)";
 	if (code == SQLITE_FULL || system_errno == ENOSPC || system_errno == EDQUOT)
 		return ": the file system is full (make room there; nothing is lost, counting goes on)";
 	if (system_errno == EACCES || system_errno == EPERM || code == SQLITE_PERM || code == SQLITE_READONLY)
 		return ": no permission (the agent needs to own the directory; to read, be in the group fipmeter)";
 	if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
-		return ": the file is damaged (start the agent again; if it does not set the file aside by itself, move it "
-		       "away with its -wal and -shm: the baselines have a second home)";
+		return ": the file is damaged (start the agent again; if it does not set the file aside itself, move "
+		       "it away with its -wal and -shm: the baselines have a second home)";
 	return "";
 }
 
@@ -124,7 +127,7 @@ void sql_set_error(struct store *store, GError **error)
 		store->damage = g_strdup(sqlite3_errmsg(store->db));
 	g_set_error(error, STORE_ERROR, busy ? STORE_ERROR_BUSY : STORE_ERROR_FAILED, "%s: %s%s%s%s%s", store->path,
 	            sqlite3_errmsg(store->db), system_errno ? " (" : "", system_errno ? g_strerror(system_errno) : "",
-	            system_errno ? ")" : "", remedy(code, system_errno));
+	            system_errno ? ")" : "", remedy(store, code, system_errno));
 }
 
 /* ---- the connection ---- */
@@ -179,7 +182,7 @@ static bool configure(struct store *store, GError **error)
 		return true;
 	/* The WAL stays when the agent ends: who may only read cannot make one. */
 	sqlite3_file_control(store->db, "main", SQLITE_FCNTL_PERSIST_WAL, &persist);
-	if (!sql_exec(store, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; "
+	if (!sql_exec(store, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16384; "
 	                     "PRAGMA journal_size_limit = 67108864", error))
 		return false;
 	sqlite3_wal_hook(store->db, note_wal, store);
@@ -210,8 +213,8 @@ void sql_close(struct store *store)
 bool sql_prepare_all(struct store *store, GError **error)
 {
 	for (unsigned i = 0; i < N_SQL; i++) {
-		int code = sqlite3_prepare_v3(store->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &store->statements[i],
-		                              NULL);
+		int code = sqlite3_prepare_v3(store->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+		                              &store->statements[i], NULL);
 
 		if (code == SQLITE_OK)
 			continue;
@@ -355,7 +358,8 @@ enum sql_result sql_step(struct sql_call *call, GError **error)
 		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: a count above %" G_GINT64_FORMAT
 		            " cannot be stored; nothing of the sample is", call->store->path, INT64_MAX);
 	else if (call->failed != SQLITE_OK)
-		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", call->store->path, sqlite3_errstr(code));
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", call->store->path,
+		            sqlite3_errstr(code));
 	else if (code != SQLITE_DONE)
 		sql_set_error(call->store, error);
 	sql_end(call);

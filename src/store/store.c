@@ -57,8 +57,8 @@ bool store_save_baselines(struct store *store, const GPtrArray *open_meters, GEr
 
 static bool refuse(struct store *store, struct sql_call *call, const char *what, GError **error)
 {
-	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s %" G_GINT64_FORMAT " holds a value that no fipmeter "
-	            "wrote", store->path, what, (int64_t)sqlite3_column_int64(call->statement, 0));
+	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s %" G_GINT64_FORMAT " holds a value that no "
+	            "fipmeter wrote", store->path, what, (int64_t)sqlite3_column_int64(call->statement, 0));
 	sql_end(call);
 	return false;
 }

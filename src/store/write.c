@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See write.h.  What would count something twice is refused here, whoever asks for it: a meter that turns into another
- * one or opens again, two open meters of one counter, a row of a meter that does not exist.
+ * See write.h.  What would count something twice is refused here, whoever asks for it: a meter that turns into
+ * another one or opens again, two open meters of one counter, a row of a meter that does not exist.
  */
 #include "store/write.h"
 
@@ -54,9 +54,11 @@ static bool find_generation(struct store *store, GHashTable *rows, const struct 
 	return true;
 }
 
-static bool put_meter(struct store *store, int64_t generation, const struct meter *meter, GError **error)
+/* All of a meter into a statement that takes all of it. */
+static bool run_meter(struct store *store, enum sql which, int64_t generation, const struct meter *meter,
+                      GError **error)
 {
-	struct sql_call call = sql_call(store, SQL_PUT_METER);
+	struct sql_call call = sql_call(store, which);
 
 	sql_bind_int(&call, meter->id);
 	sql_bind_int(&call, generation);
@@ -70,15 +72,32 @@ static bool put_meter(struct store *store, int64_t generation, const struct mete
 	sql_bind_instant(&call, &meter->last_at);
 	sql_bind_counts(&call, &meter->last);
 	sql_bind_int(&call, meter->closed_us);
-	if (!sql_run(&call, error)) {
-		g_prefix_error(error, "meter %" G_GINT64_FORMAT ": ", meter->id);
-		return false;
-	}
-	if (sqlite3_changes(store->db) == 1)
-		return true;
-	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: meter %" G_GINT64_FORMAT
-	            " is another one there, or has ended", store->path, meter->id);
-	return false;
+	return sql_run(&call, error);
+}
+
+static bool close_meter(struct store *store, const struct meter *meter, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_CLOSE_METER);
+
+	sql_bind_int(&call, meter->id);
+	sql_bind_int(&call, meter->closed_us);
+	return sql_run(&call, error);
+}
+
+/* Moves it on if it is there, else it is a new one; one that is there and another fails for its number. */
+static bool put_meter(struct store *store, int64_t generation, const struct meter *meter, GError **error)
+{
+	bool ok = run_meter(store, SQL_MOVE_METER, generation, meter, error);
+
+	if (ok && sqlite3_changes(store->db) == 0)
+		ok = run_meter(store, SQL_PUT_METER, generation, meter, error);
+	else if (ok && meter->closed_us)
+		ok = close_meter(store, meter, error);
+	if (!ok)
+		g_prefix_error(error, "meter %" G_GINT64_FORMAT "%s: ", meter->id,
+		               sqlite3_extended_errcode(store->db) == SQLITE_CONSTRAINT_PRIMARYKEY ?
+		               " is another one there, or has ended" : "");
+	return ok;
 }
 
 static bool put_usage(struct store *store, int64_t seq, const struct usage *row, GError **error)
@@ -188,7 +207,7 @@ static bool make_id(char id[STORE_ID_LEN + 1], GError **error)
 
 static bool close_meters(struct store *store, GError **error)
 {
-	struct sql_call call = sql_call(store, SQL_CLOSE_METERS);
+	struct sql_call call = sql_call(store, SQL_CLOSE_ALL);
 
 	sql_bind_int(&call, MAX(g_get_real_time(), 1));
 	return sql_run(&call, error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the tests of the store share: a directory that is removed, batches that are made by hand, SQL past the program.
+ * What the tests of the store share: a directory that is removed, batches made by hand, SQL past the program.
  */
 #ifndef FIPMETER_TESTS_STORE_WORLD_H
 #define FIPMETER_TESTS_STORE_WORLD_H
@@ -32,7 +32,8 @@ static inline void world_set_up(struct world *world, const void *data)
 	                         .next_coverage = 1, .now = { NOON, 5 * MINUTE } };
 	g_assert_nonnull(world->directory);
 	world->open = g_ptr_array_new_with_free_func((GDestroyNotify)meter_free);
-	world->of = generation_new("00112233445566778899aabbccddeeff", "boot", "node", "qrouter-one", "one", BASIS_SKB);
+	world->of = generation_new("00112233445566778899aabbccddeeff", "boot", "node", "qrouter-one", "one",
+	                           BASIS_SKB);
 	world->of->made_at = world->of->read_at = world->now;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The second home of the baselines, and what opening a store makes of a database that is missing, damaged, restored or
- * swapped: nothing is counted twice, the newer baselines go on, and whatever a file holds, the result is a defined one.
+ * The second home of the baselines, and what opening a store makes of a database that is missing, damaged, restored
+ * or swapped: nothing is counted twice, the newer baselines go on, and whatever a file holds, the result is a defined
+ * one.
  */
 #include "store_world.h"
 
@@ -83,8 +84,8 @@ static void save(struct world *world, unsigned turn, int64_t commits)
 {
 	g_autoptr(GError) error = NULL;
 
-	g_assert_true(baselines_save(world->directory, turn, "0123456789abcdef0123456789abcdef", commits, 7, world->open,
-	                             &error));
+	g_assert_true(baselines_save(world->directory, turn, "0123456789abcdef0123456789abcdef", commits, 7,
+	                             world->open, &error));
 	g_assert_no_error(error);
 }
 
@@ -275,8 +276,8 @@ static void assert_goes_on(struct world *world, uint64_t in_bytes, int64_t first
 	}
 	ledger_state_clear(&state);
 	world_sample(world);
-	world_assert(world, "SELECT min(seq) || ' ' || max(seq) FROM usage_fact WHERE store = (SELECT max(store) FROM store)",
-	             "1 2");
+	world_assert(world, "SELECT min(seq), max(seq) FROM usage_fact WHERE store = (SELECT max(store) FROM store)",
+	             "1|2");
 	world_assert_clean(world);
 	world_close(world);
 	world_open_silently(world);
