@@ -87,59 +87,78 @@ static void wait_for_packets(void)
 
 /* ---- taking down ---- */
 
-/* Settles a site as if nothing were planned there: every meter ends with its last reading. */
-static bool settle_for_good(struct node *node, const struct site *site, GError **error)
+/* Nothing matches any more in the sites that go. */
+static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 {
-	struct batch *batch = batch_new();
-	GArray *meters = site->plan->meters;
-	bool done;
+	bool any = false;
 
+	for (unsigned i = 0; i < node->sites->len; i++) {
+		struct site *site = node->sites->pdata[i];
+		GError *error = NULL;
+
+		site->going = !site->failed && ruin(site);
+		if (!site->going)
+			continue;
+		any = true;
+		if (!site->found->intact)
+			site->missed = "rules of ours were found changed or missing";
+		if (!node->backend->stop(node->backend, &site->place, &error))
+			node_fail_site(node, site, error);
+	}
+	return any;
+}
+
+/* As if nothing were planned there: every meter ends with its last reading. */
+static void settle_for_good(struct node *node, struct site *site, struct batch *batch)
+{
+	GArray *meters = site->plan->meters;
+
+	site->found->missed = site->missed;
 	site->plan->meters = g_array_new(FALSE, TRUE, sizeof(struct planned_meter));
 	ledger_settle(node->ledger, site->plan, node->backend->basis, site->found, batch);
 	g_array_unref(site->plan->meters);
 	site->plan->meters = meters;
-	done = commit(node, batch, error);
-	batch_free(batch);
-	return done;
 }
 
-/* Returns false if the books cannot be written; then everything of ours stays.  What the kernel refuses fails the site. */
-static bool take_down(struct node *node, struct site *site, GError **error)
+static void remove_site(struct node *node, struct site *site)
 {
-	bool intact = site->found->intact;
-	GError *refused = NULL;
+	GError *error = NULL;
 
-	if (!node->backend->stop(node->backend, &site->place, &refused)) {
-		node_fail_site(node, site, refused);
-		return true;
+	if (!node->backend->remove(node->backend, &site->place, &error)) {
+		node_fail_site(node, site, error);
+		return;
 	}
-	wait_for_packets();
-	if (!read_into(node, site))
-		return true;
-	if (!intact)
-		site->found->missed = "rules of ours were found changed or missing";
-	if (site->found->generation && !settle_for_good(node, site, error))
-		return false;
-	if (!node->backend->remove(node->backend, &site->place, &refused)) {
-		node_fail_site(node, site, refused);
-		return true;
-	}
+	site->missed = NULL;
 	g_clear_pointer(&site->tag, g_free);
 	snapshot_free(site->found);
 	site->found = snapshot_new();
 	site->found->intact = true;
-	return true;
 }
 
 bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), GError **error)
 {
+	struct batch *batch;
+	bool done;
+
+	if (!stop_all(node, ruin))
+		return true;
+	wait_for_packets();
+	batch = batch_new();
 	for (unsigned i = 0; i < node->sites->len; i++) {
 		struct site *site = node->sites->pdata[i];
 
-		if (!site->failed && ruin(site) && !take_down(node, site, error))
-			return false;
+		if (site->going && !site->failed && read_into(node, site) && site->found->generation)
+			settle_for_good(node, site, batch);
 	}
-	return true;
+	done = commit(node, batch, error);
+	batch_free(batch);
+	for (unsigned i = 0; done && i < node->sites->len; i++) {
+		struct site *site = node->sites->pdata[i];
+
+		if (site->going && !site->failed)
+			remove_site(node, site);
+	}
+	return done;
 }
 
 /* ---- making it so ---- */

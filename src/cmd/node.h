@@ -24,6 +24,7 @@ struct site {
 	struct snapshot *found;      /* NULL: not read */
 	char *tag;                   /* of the generation that counts here, or will */
 	const char *missed;          /* constant: why what stood there did not count all; NULL: it did */
+	bool going;                  /* what stands there is taken down in this cycle */
 	bool synced;                 /* changed in this cycle: read again before settling */
 	bool failed;
 };
