@@ -4,8 +4,13 @@
  */
 #include "backend/backend.h"
 
+#include "core/plan.h"
+#include "kernel/netlink.h"
+#include "kernel/netns.h"
+
 #include <stdio.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 char *backend_new_tag(void)
 {
@@ -18,4 +23,59 @@ char *backend_new_tag(void)
 	for (unsigned i = 0; i < sizeof random; i++)
 		g_string_append_printf(tag, "%02x", random[i]);
 	return g_string_free(tag, FALSE);
+}
+
+/* The smallest router that needs every kind of object. */
+static struct plan *sample_plan(void)
+{
+	SCOPED(router) *router = router_new("probe", "probe");
+	struct classes *classes = classes_new();
+	struct floating floating = { .address = 0xc6336465, .fixed = 0x0a00010b };
+	struct prefix local = { .address = 0x0a000100, .length = 24 };
+	struct plan *plan;
+
+	router->external = true;
+	router->gateway = 0xc6336401;
+	g_array_append_val(router->floating, floating);
+	g_array_append_val(router->local, local);
+	plan = plan_make(router, classes);
+	classes_free(classes);
+	return plan;
+}
+
+static bool try_in(struct backend *backend, const struct place *place, GError **error)
+{
+	SCOPED(plan) *plan = sample_plan();
+	SCOPED(snapshot) *empty = snapshot_new();
+	SCOPED(snapshot) *found = NULL;
+	g_autofree char *tag = backend_new_tag();
+
+	if (!backend->sync(backend, place, plan, tag, empty, error))
+		return false;
+	found = backend->read(backend, place, error);
+	if (!found)
+		return false;
+	if (g_strcmp0(found->generation, tag) || !found->intact || found->readings->len != plan->meters->len) {
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
+		            "the kernel took what we made but does not show it as it was made");
+		return false;
+	}
+	return backend->remove(backend, place, error);
+}
+
+bool backend_probe(struct backend *backend, GError **error)
+{
+	struct place place = { .ns_fd = netns_new(error), .ns = "(a namespace made to try it)" };
+	bool works = false;
+
+	if (place.ns_fd < 0)
+		return false;
+	place.netfilter = netlink_open(place.ns_fd, NETLINK_NETFILTER, error);
+	if (place.netfilter)
+		works = try_in(backend, &place, error);
+	netlink_close(place.netfilter);
+	close(place.ns_fd);
+	if (!works)
+		g_prefix_error(error, "back end %s does not work here: ", backend->name);
+	return works;
 }

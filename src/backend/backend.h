@@ -28,6 +28,8 @@
 
 #include "core/model.h"
 
+struct netlink;
+
 #define BACKEND_ERROR (g_quark_from_static_string("fipmeter-backend"))
 enum backend_error {
 	BACKEND_ERROR_FAILED,
@@ -38,36 +40,45 @@ enum backend_error {
 
 /* A namespace to work in. */
 struct place {
-	int ns_fd;      /* open as long as the call lasts */
-	const char *ns; /* its name, for messages and for what the back end remembers of it */
+	int ns_fd;                 /* open as long as the call lasts */
+	struct netlink *netfilter; /* NETLINK_NETFILTER, opened in it (kernel/netlink.h) */
+	const char *ns;            /* its name, for messages and for what the back end remembers of it */
+};
+
+/* What it takes to make what stands equal to a plan. */
+enum change {
+	CHANGE_NONE,
+	CHANGE_INSIDE, /* the counters that stand and are still wanted go on */
+	CHANGE_ANEW,   /* a new generation is made beside the old one, and takes over from it in one step */
 };
 
 struct backend {
 	const char *name;
 	enum basis basis;
+	const char *list; /* the system's own command that lists the counters, inside the namespace */
+	char *warning;    /* set by a call that is done and has something to tell all the same; the caller frees it */
 
-	/* Can this kernel do it?  Tried for real in a namespace that is thrown away. */
-	bool (*probe)(struct backend *backend, GError **error);
-
-	/* What of ours is in the namespace, with the counters' values.  NULL on failure.  The caller frees. */
+	/* What of ours is in the namespace, with the counters' values.  NULL on failure.  The caller frees.
+	 * Its member former: a second generation that has stopped matching, or never began to, and waits for bury(). */
 	struct snapshot *(*read)(struct backend *backend, const struct place *place, GError **error);
 
-	/* Makes what matches equal to the plan, in one step: counters that the plan wants and found lacks are created
-	 * exclusively, those that it does not want stop matching and stay.  Where found has no generation everything is
-	 * created, under tag.  found is what read() told last. */
+	/* What would a sync() have to do?  found is what read() told last. */
+	bool (*compare)(struct backend *backend, const struct place *place, const struct plan *plan,
+	                const struct snapshot *found, enum change *change, GError **error);
+
+	/* Makes what matches equal to the plan.  Counters that the plan wants and found lacks are created exclusively, at 0;
+	 * those that it does not want stop matching and stay.  tag is found->generation, or a new one where found has
+	 * none or compare() said CHANGE_ANEW (then found has no former): everything is created, under tag.  At every
+	 * moment in between each packet counts once, for whom it counted before or for whom it counts by the plan. */
 	bool (*sync)(struct backend *backend, const struct place *place, const struct plan *plan, const char *tag,
 	             const struct snapshot *found, GError **error);
-
-	/* True if a sync() would change anything. */
-	bool (*differs)(struct backend *backend, const struct place *place, const struct plan *plan,
-	                const struct snapshot *found);
 
 	/* Does what matches now leave out addresses that the plan calls local?  Then what they sent was not counted. */
 	bool (*lacks)(struct backend *backend, const struct place *place, const struct plan *plan, bool *lacks,
 	              GError **error);
 
-	/* Removes the counters that the plan does not want.  They have stopped matching and their last values are
-	 * in the books. */
+	/* Removes the counters that the plan does not want, and found->former whole.  They have stopped matching and
+	 * their last values are in the books. */
 	bool (*bury)(struct backend *backend, const struct place *place, const struct plan *plan,
 	             const struct snapshot *found, GError **error);
 
@@ -81,6 +92,10 @@ struct backend {
 };
 
 struct backend *backend_nft_new(void);
+struct backend *backend_iptables_new(const char *xtables_lock); /* as xtlock_take() has it; may be NULL */
+
+/* Can this kernel do it?  Tried for real in a namespace that is thrown away. */
+bool backend_probe(struct backend *backend, GError **error);
 
 /* A new tag: GENERATION_LEN random hexadecimal digits.  The caller frees. */
 char *backend_new_tag(void);

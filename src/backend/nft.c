@@ -18,14 +18,12 @@
 #include "backend/nft_layout.h"
 #include "core/plan.h"
 #include "kernel/clock.h"
-#include "kernel/netns.h"
 #include "kernel/nftables.h"
 
 #include <libnftnl/object.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <string.h>
-#include <unistd.h>
 
 /* All is as a plan wants it, seen at a generation id of nf_tables. */
 struct settled {
@@ -46,12 +44,6 @@ static void settled_free(void *data)
 	g_free(settled->plan);
 	g_free(settled);
 }
-
-static void netlink_cleanup(struct netlink **netlink)
-{
-	netlink_close(*netlink);
-}
-#define scoped_netlink __attribute__((cleanup(netlink_cleanup))) struct netlink
 
 static void batch_cleanup(struct nftbatch **batch)
 {
@@ -197,14 +189,13 @@ static bool read_counters(struct nft *nft, struct netlink *netlink, const char *
 static struct snapshot *nft_read(struct backend *backend, const struct place *place, GError **error)
 {
 	struct nft *nft = (struct nft *)backend;
-	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
 	struct found_counters found = {
 		.pairs = g_array_new(FALSE, TRUE, sizeof(struct pair)),
 		.by_key = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
 	};
 	struct snapshot *snapshot = snapshot_new();
 
-	if (!netlink || !read_counters(nft, netlink, place->ns, snapshot, &found, error)) {
+	if (!read_counters(nft, place->netfilter, place->ns, snapshot, &found, error)) {
 		snapshot_free(snapshot);
 		snapshot = NULL;
 	}
@@ -244,17 +235,16 @@ static char *plan_digest(const struct plan *plan)
 }
 
 /* All is as it should be at that generation id; unless somebody else changed something at the same time. */
-static void remember(struct nft *nft, struct netlink *netlink, const struct place *place, const struct plan *plan,
-                     const char *tag, uint32_t expected)
+static void remember(struct nft *nft, const struct place *place, const char *digest, const char *tag, uint32_t expected)
 {
 	struct settled *settled;
 	uint32_t id;
 
-	if (!nftables_generation(netlink, &id, NULL) || id != expected)
+	if (!nftables_generation(place->netfilter, &id, NULL) || id != expected)
 		return;
 	settled = g_new(struct settled, 1);
 	settled->tag = g_strdup(tag);
-	settled->plan = plan_digest(plan);
+	settled->plan = g_strdup(digest);
 	settled->id = id;
 	g_hash_table_replace(nft->settled, g_strdup(place->ns), settled);
 }
@@ -275,21 +265,52 @@ static void translate(GError **error)
 	}
 }
 
-static bool nft_sync(struct backend *backend, const struct place *place, const struct plan *plan, const char *tag,
-                     const struct snapshot *found, GError **error)
+/* Where nobody has changed anything since all was well, a look at the plan will do; else the table is read. */
+static bool nft_compare(struct backend *backend, const struct place *place, const struct plan *plan,
+                        const struct snapshot *found, enum change *change, GError **error)
 {
-	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
+	struct nft *nft = (struct nft *)backend;
+	const struct settled *settled = g_hash_table_lookup(nft->settled, place->ns);
+	g_autofree char *digest = plan_digest(plan);
 	scoped_batch *batch = NULL;
 	uint32_t id;
 
-	if (!netlink || !nftables_generation(netlink, &id, error))
+	if (!found->generation || (settled && !g_str_equal(settled->plan, digest))) {
+		*change = CHANGE_INSIDE;
+		return true;
+	}
+	if (settled) {
+		*change = CHANGE_NONE;
+		return true;
+	}
+	if (!nftables_generation(place->netfilter, &id, error))
 		return false;
-	batch = nft_change(netlink, plan, tag, found, error);
-	if (!batch || !nftbatch_commit(batch, netlink, error)) {
+	batch = nft_change(place->netfilter, plan, found->generation, found, error);
+	if (!batch) {
 		translate(error);
 		return false;
 	}
-	remember((struct nft *)backend, netlink, place, plan, found->generation ? found->generation : tag,
+	*change = nftbatch_length(batch) ? CHANGE_INSIDE : CHANGE_NONE;
+	if (*change == CHANGE_NONE)
+		remember(nft, place, digest, found->generation, id);
+	return true;
+}
+
+static bool nft_sync(struct backend *backend, const struct place *place, const struct plan *plan, const char *tag,
+                     const struct snapshot *found, GError **error)
+{
+	g_autofree char *digest = plan_digest(plan);
+	scoped_batch *batch = NULL;
+	uint32_t id;
+
+	if (!nftables_generation(place->netfilter, &id, error))
+		return false;
+	batch = nft_change(place->netfilter, plan, tag, found, error);
+	if (!batch || !nftbatch_commit(batch, place->netfilter, error)) {
+		translate(error);
+		return false;
+	}
+	remember((struct nft *)backend, place, digest, found->generation ? found->generation : tag,
 	         nftbatch_length(batch) ? id + 1 : id);
 	return true;
 }
@@ -297,31 +318,16 @@ static bool nft_sync(struct backend *backend, const struct place *place, const s
 static bool nft_lacks(struct backend *backend, const struct place *place, const struct plan *plan, bool *lacks,
                       GError **error)
 {
-	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
-
-	if (netlink && nft_lacks_local(netlink, plan, lacks, error))
+	if (nft_lacks_local(place->netfilter, plan, lacks, error))
 		return true;
 	translate(error);
 	return false;
-}
-
-static bool nft_differs(struct backend *backend, const struct place *place, const struct plan *plan,
-                        const struct snapshot *found)
-{
-	const struct settled *settled = g_hash_table_lookup(((struct nft *)backend)->settled, place->ns);
-	g_autofree char *digest = NULL;
-
-	if (!settled || !found->intact || g_strcmp0(settled->tag, found->generation))
-		return true;
-	digest = plan_digest(plan);
-	return !g_str_equal(settled->plan, digest);
 }
 
 static bool nft_bury(struct backend *backend, const struct place *place, const struct plan *plan,
                      const struct snapshot *found, GError **error)
 {
 	scoped_batch *batch = nftbatch_new(NFT_TABLE);
-	scoped_netlink *netlink = NULL;
 
 	for (unsigned i = 0; i < found->readings->len; i++) {
 		const struct meter_key *key = &g_array_index(found->readings, struct reading, i).key;
@@ -332,43 +338,38 @@ static bool nft_bury(struct backend *backend, const struct place *place, const s
 		nftbatch_delete_counter(batch, in);
 		nftbatch_delete_counter(batch, out);
 	}
-	if (!nftbatch_length(batch))
-		return true;
-	netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
-	return netlink && nftbatch_commit(batch, netlink, error);
+	return nftbatch_commit(batch, place->netfilter, error);
 }
 
 /* ---- going ---- */
 
 static bool nft_stop(struct backend *backend, const struct place *place, GError **error)
 {
-	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
 	scoped_batch *batch = nftbatch_new(NFT_TABLE);
 	g_autoptr(GHashTable) chains = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
 	g_hash_table_remove(((struct nft *)backend)->settled, place->ns);
-	if (!netlink || !nftables_each_chain(netlink, NFPROTO_IPV4, NFT_TABLE, nft_take_name, chains, error))
+	if (!nftables_each_chain(place->netfilter, NFPROTO_IPV4, NFT_TABLE, nft_take_name, chains, error))
 		return false;
 	if (!g_hash_table_contains(chains, NFT_BASE_CHAIN))
 		return true;
 	nftbatch_flush_chain(batch, NFT_BASE_CHAIN);
 	nftbatch_delete_chain(batch, NFT_BASE_CHAIN);
-	return nftbatch_commit(batch, netlink, error);
+	return nftbatch_commit(batch, place->netfilter, error);
 }
 
 static bool nft_remove(struct backend *backend, const struct place *place, GError **error)
 {
-	scoped_netlink *netlink = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
 	scoped_batch *batch = nftbatch_new(NFT_TABLE);
 	bool exists;
 
 	g_hash_table_remove(((struct nft *)backend)->settled, place->ns);
-	if (!netlink || !nftables_has_table(netlink, NFPROTO_IPV4, NFT_TABLE, &exists, error))
+	if (!nftables_has_table(place->netfilter, NFPROTO_IPV4, NFT_TABLE, &exists, error))
 		return false;
 	if (!exists)
 		return true;
 	nftbatch_delete_table(batch);
-	return nftbatch_commit(batch, netlink, error);
+	return nftbatch_commit(batch, place->netfilter, error);
 }
 
 static void nft_free(struct backend *backend)
@@ -377,57 +378,13 @@ static void nft_free(struct backend *backend)
 	g_free(backend);
 }
 
-/* ---- trying ---- */
-
-/* The smallest router that needs every kind of object. */
-static struct plan *sample_plan(void)
-{
-	SCOPED(router) *router = router_new("probe", "probe");
-	struct classes *classes = classes_new();
-	struct floating floating = { .address = 0xc6336465, .fixed = 0x0a00010b };
-	struct prefix local = { .address = 0x0a000100, .length = 24 };
-	struct plan *plan;
-
-	router->external = true;
-	router->gateway = 0xc6336401;
-	g_array_append_val(router->floating, floating);
-	g_array_append_val(router->local, local);
-	plan = plan_make(router, classes);
-	classes_free(classes);
-	return plan;
-}
-
-static bool nft_probe(struct backend *backend, GError **error)
-{
-	SCOPED(plan) *plan = sample_plan();
-	SCOPED(snapshot) *empty = snapshot_new();
-	SCOPED(snapshot) *found = NULL;
-	g_autofree char *tag = backend_new_tag();
-	struct place place = { .ns_fd = netns_new(error), .ns = "(a namespace made to try nf_tables)" };
-	bool works;
-
-	if (place.ns_fd < 0)
-		return false;
-	works = nft_sync(backend, &place, plan, tag, empty, error) && (found = nft_read(backend, &place, error));
-	close(place.ns_fd);
-	g_hash_table_remove(((struct nft *)backend)->settled, place.ns);
-	if (!works)
-		return false;
-	if (g_strcmp0(found->generation, tag) || !found->intact || found->readings->len != plan->meters->len) {
-		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
-		            "nf_tables took our table but does not show it as it was made");
-		return false;
-	}
-	return true;
-}
-
 struct backend *backend_nft_new(void)
 {
 	struct nft *nft = g_new(struct nft, 1);
 
 	nft->backend = (struct backend){
-		.name = "nft", .basis = BASIS_SKB, .probe = nft_probe, .read = nft_read, .sync = nft_sync,
-		.differs = nft_differs, .lacks = nft_lacks, .bury = nft_bury,
+		.name = "nft", .basis = BASIS_SKB, .list = "nft list counters table ip " NFT_TABLE,
+		.read = nft_read, .compare = nft_compare, .sync = nft_sync, .lacks = nft_lacks, .bury = nft_bury,
 		.stop = nft_stop, .remove = nft_remove, .free = nft_free,
 	};
 	nft->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, settled_free);

@@ -6,7 +6,7 @@
  * the agent goes, everything stays in the kernel and counts on.
  */
 #include "cmd/cycle.h"
-#include "cmd/node.h"
+#include "cmd/look.h"
 
 #include "core/period.h"
 #include "kernel/clock.h"
@@ -22,10 +22,19 @@
 
 #define NO_INTERVAL INT_MIN /* on the command line */
 
+#define GATHER_MS 5    /* from the first event to the look */
+#define SPACE_MS 25    /* from one look to the next */
+#define RETRY_MS 5     /* for a name that is no namespace yet */
+#define POLL_MS 1000   /* of legacy tables */
+#define LOOK_ALL_S 300 /* whatever the events said */
+
 struct agent {
 	struct node node;
 	GMainLoop *loop;
 	int timer, signals;
+	guint watching[WATCH_FDS], looking, polling; /* sources of the loop; 0: none */
+	bool everything;                             /* the next look is at all */
+	int64_t looked_us, all_us;                   /* boot clock: the last look, the last one at all */
 	bool dry_run;
 };
 
@@ -35,11 +44,14 @@ static bool is_ruin(const struct site *site)
 	return !site->found->intact || (!site->plan->meters->len && site->found->generation);
 }
 
-/* One sample of the whole node.  False if nothing could be kept; the counters go on, and the next cycle's rows are
- * so much longer. */
-static bool cycle(struct node *node, GError **error)
+/* One look at what the turn is about, and all that follows from it; a sample, if that is all.  False if nothing could be
+ * kept; the counters go on, and the next cycle's rows are so much longer. */
+static bool cycle(struct node *node, enum look which, GError **error)
 {
-	if (!node_look(node, error))                    /* what is there, and what to count */
+	if (!look(node, which, error))                   /* what is there, and what to count */
+		return false;
+	if (!cycle_part(node, error) ||                  /* last readings of namespaces that went */
+	    !cycle_evict(node, error))                   /* what another back end left */
 		return false;
 	cycle_read(node);                                /* what stands there, and what it has counted */
 	return cycle_take_down(node, is_ruin, error) &&  /* what somebody broke, or nobody needs */
@@ -61,27 +73,130 @@ static void tell_site(const struct site *site)
 		cmd_log(CMD_NOTICE, "would create counters meters=%u namespace=%s", missing, site->place.ns);
 }
 
-static bool dry_cycle(struct node *node, GError **error)
+static bool dry_cycle(struct node *node, enum look which, GError **error)
 {
-	if (!node_look(node, error))
+	if (!look(node, which, error))
 		return false;
 	cycle_read(node);
-	for (unsigned i = 0; i < node->sites->len; i++)
-		if (!((struct site *)node->sites->pdata[i])->failed)
-			tell_site(node->sites->pdata[i]);
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		const struct site *site = node->turn->pdata[i];
+
+		if (!site->failed && !site->gone)
+			tell_site(site);
+	}
 	return true;
+}
+
+/* ---- cycles ---- */
+
+static gboolean on_look(void *data);
+static gboolean on_poll(void *data);
+static gboolean on_watch(int fd, GIOCondition condition, void *data);
+
+/* One cycle with its end.  Names that wait for their namespace, or for an old one to go, are looked at again soon. */
+static void run_cycle(struct agent *agent, enum look which)
+{
+	struct node *node = &agent->node;
+	g_autoptr(GError) error = NULL;
+
+	if (!node->busy_us)
+		node->busy_us = clock_now().boot_us;
+	if (!(agent->dry_run ? dry_cycle : cycle)(node, which, &error))
+		node_complain(node, which == LOOK_HEARD ? "what changed, retrying at the next sample" :
+		              "this sample, retrying at the next", error->message);
+	node_end_cycle(node);
+	look_sweep(node);
+	agent->looked_us = clock_now().boot_us;
+	if (g_hash_table_size(node->pending) && !agent->looking)
+		agent->looking = g_timeout_add(RETRY_MS, on_look, agent);
+	if (!agent->polling && look_wants_poll(node))
+		agent->polling = g_timeout_add(POLL_MS, on_poll, agent);
+}
+
+static void watch_attach(struct agent *agent)
+{
+	int fds[WATCH_FDS];
+
+	if (!agent->node.watch)
+		look_listen(&agent->node);
+	if (!agent->node.watch)
+		return;
+	watch_fds(agent->node.watch, fds);
+	for (unsigned i = 0; i < WATCH_FDS; i++)
+		agent->watching[i] = g_unix_fd_add(fds[i], G_IO_IN, on_watch, agent);
+}
+
+static bool hear(struct agent *agent, bool *everything)
+{
+	bool any = look_hear(&agent->node, everything);
+
+	for (unsigned i = 0; !agent->node.watch && i < WATCH_FDS; i++)
+		g_clear_handle_id(&agent->watching[i], g_source_remove);
+	return any;
+}
+
+/* A sample: first what is waiting to be heard, so that it is of routers as they are now. */
+static void sample(struct agent *agent)
+{
+	int64_t now_us = clock_now().boot_us;
+	bool everything;
+
+	if (!agent->watching[0])
+		watch_attach(agent);
+	hear(agent, &everything);
+	look_poll(&agent->node);
+	if (!agent->node.watch || now_us - agent->all_us > LOOK_ALL_S * G_USEC_PER_SEC)
+		everything = true;
+	if (everything)
+		agent->all_us = now_us;
+	run_cycle(agent, everything ? LOOK_ALL : LOOK_SAMPLE);
 }
 
 /* ---- when ---- */
 
-static void sample(struct agent *agent)
+static gboolean on_look(void *data)
 {
-	g_autoptr(GError) error = NULL;
-	bool done = agent->dry_run ? dry_cycle(&agent->node, &error) : cycle(&agent->node, &error);
+	struct agent *agent = data;
+	bool everything = agent->everything;
 
-	if (!done)
-		node_complain(&agent->node, "this sample, retrying at the next", error->message);
-	node_end_cycle(&agent->node);
+	agent->looking = 0;
+	agent->everything = false;
+	run_cycle(agent, everything ? LOOK_ALL : LOOK_HEARD);
+	return G_SOURCE_REMOVE;
+}
+
+/* Changes come in swarms: what comes within some milliseconds is looked at together, and a router that changes all the
+ * time is looked at some forty times a second. */
+static void look_soon(struct agent *agent)
+{
+	int64_t since_ms = (clock_now().boot_us - agent->looked_us) / 1000;
+
+	if (!agent->looking)
+		agent->looking = g_timeout_add(since_ms < SPACE_MS ? SPACE_MS - since_ms : GATHER_MS, on_look, agent);
+}
+
+static gboolean on_watch(int fd, GIOCondition condition, void *data)
+{
+	struct agent *agent = data;
+	bool everything;
+
+	if (hear(agent, &everything)) {
+		agent->everything |= everything;
+		look_soon(agent);
+	}
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_poll(void *data)
+{
+	struct agent *agent = data;
+
+	if (look_poll(&agent->node))
+		look_soon(agent);
+	if (look_wants_poll(&agent->node))
+		return G_SOURCE_CONTINUE;
+	agent->polling = 0;
+	return G_SOURCE_REMOVE;
 }
 
 /* An absolute timer on the wall clock, so that a sample stands at the full minute whatever the last one took; it tells
@@ -148,10 +263,10 @@ static int run(struct agent *agent)
 	if (!open_events(agent, &error))
 		return cmd_fail("agent", error);
 	agent->loop = g_main_loop_new(NULL, FALSE);
+	look_take_kept(&agent->node);
 	sample(agent);
 	cmd_log(CMD_NOTICE, "metering node=%s routers=%u backend=%s interval=%ds", agent->node.name,
-	        agent->node.sites ? agent->node.sites->len : 0, agent->node.backend->name,
-	        agent->node.config->interval_s);
+	        g_hash_table_size(agent->node.sites), agent->node.usual->name, agent->node.config->interval_s);
 	arm(agent);
 	g_main_loop_run(agent->loop);
 	g_main_loop_unref(agent->loop);
@@ -163,7 +278,7 @@ static int run_once(struct agent *agent)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (!(agent->dry_run ? dry_cycle : cycle)(&agent->node, &error))
+	if (!(agent->dry_run ? dry_cycle : cycle)(&agent->node, LOOK_ALL, &error))
 		return cmd_fail("agent", error);
 	return agent->node.unmetered ? EXIT_PARTIAL : EXIT_DONE;
 }

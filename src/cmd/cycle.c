@@ -4,7 +4,7 @@
  */
 #include "cmd/cycle.h"
 
-#include "core/plan.h"
+#include "cmd/look.h"
 #include "kernel/clock.h"
 
 #include <linux/membarrier.h>
@@ -24,13 +24,13 @@ static struct snapshot *read_site(struct node *node, const struct site *site, GE
 	for (unsigned i = 0; i < TRIES; i++) {
 		g_clear_error(error);
 		g_clear_pointer(&snapshot, snapshot_free);
-		snapshot = node->backend->read(node->backend, &site->place, error);
+		snapshot = site->backend->read(site->backend, &site->place, error);
 		if (!snapshot) {
 			if (!g_error_matches(*error, BACKEND_ERROR, BACKEND_ERROR_AGAIN))
 				return NULL;
 			continue;
 		}
-		if (!node->ledger || shrunk || !ledger_shrunk(node->ledger, snapshot, site->place.ns))
+		if (!node->ledger || shrunk || !ledger_shrunk(node->ledger, snapshot, site->ns))
 			return snapshot;
 		shrunk = true;
 	}
@@ -43,17 +43,22 @@ static bool read_into(struct node *node, struct site *site)
 
 	snapshot_free(site->found);
 	site->found = read_site(node, site, &error);
-	if (!site->found)
+	if (!site->found) {
 		node_fail_site(node, site, error);
-	return site->found;
+		return false;
+	}
+	/* Legacy tables make no event, so of a change in them nobody knows when it was. */
+	site->found->prompt = site->followed_us && site->router && site->router->flavour == FLAVOUR_NFT &&
+	                      site->found->at.boot_us - site->followed_us < PROMPT_US;
+	return true;
 }
 
 void cycle_read(struct node *node)
 {
-	for (unsigned i = 0; i < node->sites->len; i++) {
-		struct site *site = node->sites->pdata[i];
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
 
-		if (!site->failed && read_into(node, site))
+		if (!site->failed && !site->gone && read_into(node, site))
 			site->tag = g_strdup(site->found->generation);
 	}
 }
@@ -85,6 +90,51 @@ static void wait_for_packets(void)
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
+/* ---- readings that end something ---- */
+
+static bool end_one(struct node *node, struct site *site, const struct snapshot *last, GError **error)
+{
+	struct batch *batch = batch_new();
+	bool done;
+
+	ledger_end(node->ledger, site->plan, last, batch);
+	done = commit(node, batch, error);
+	batch_free(batch);
+	return done;
+}
+
+/* What a second generation there counted until it stopped.  Committed by itself, before anything else is prepared: the
+ * books have to know that it is over. */
+static bool settle_former(struct node *node, struct site *site, GError **error)
+{
+	const struct snapshot *former = site->found ? site->found->former : NULL;
+
+	return !former || !former->generation || end_one(node, site, former, error);
+}
+
+/* ---- those that went ---- */
+
+bool cycle_part(struct node *node, GError **error)
+{
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
+
+		if (!site->gone)
+			continue;
+		site->failed = !site->plan || !read_into(node, site);
+		site_close(site); /* before the commit: its devices stay as long as it is held */
+	}
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
+
+		if (site->gone && !site->failed &&
+		    (!settle_former(node, site, error) ||
+		     (site->found->generation && !end_one(node, site, site->found, error))))
+			return false;
+	}
+	return true;
+}
+
 /* ---- taking down ---- */
 
 /* Nothing matches any more in the sites that go. */
@@ -92,43 +142,30 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 {
 	bool any = false;
 
-	for (unsigned i = 0; i < node->sites->len; i++) {
-		struct site *site = node->sites->pdata[i];
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
 		GError *error = NULL;
 
-		site->going = !site->failed && ruin(site);
+		site->going = !site->failed && !site->gone && ruin(site);
 		if (!site->going)
 			continue;
 		any = true;
 		if (!site->found->intact)
 			site->missed = "rules of ours were found changed or missing";
-		if (!node->backend->stop(node->backend, &site->place, &error))
+		if (!site->backend->stop(site->backend, &site->place, &error))
 			node_fail_site(node, site, error);
 	}
 	return any;
-}
-
-/* As if nothing were planned there: every meter ends with its last reading. */
-static void settle_for_good(struct node *node, struct site *site, struct batch *batch)
-{
-	GArray *meters = site->plan->meters;
-
-	site->found->missed = site->missed;
-	site->plan->meters = g_array_new(FALSE, TRUE, sizeof(struct planned_meter));
-	ledger_settle(node->ledger, site->plan, node->backend->basis, site->found, batch);
-	g_array_unref(site->plan->meters);
-	site->plan->meters = meters;
 }
 
 static void remove_site(struct node *node, struct site *site)
 {
 	GError *error = NULL;
 
-	if (!node->backend->remove(node->backend, &site->place, &error)) {
+	if (!site->backend->remove(site->backend, &site->place, &error)) {
 		node_fail_site(node, site, error);
 		return;
 	}
-	site->missed = NULL;
 	g_clear_pointer(&site->tag, g_free);
 	snapshot_free(site->found);
 	site->found = snapshot_new();
@@ -138,22 +175,30 @@ static void remove_site(struct node *node, struct site *site)
 bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), GError **error)
 {
 	struct batch *batch;
-	bool done;
+	bool done = true;
 
 	if (!stop_all(node, ruin))
 		return true;
 	wait_for_packets();
-	batch = batch_new();
-	for (unsigned i = 0; i < node->sites->len; i++) {
-		struct site *site = node->sites->pdata[i];
+	for (unsigned i = 0; done && i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
 
-		if (site->going && !site->failed && read_into(node, site) && site->found->generation)
-			settle_for_good(node, site, batch);
+		if (site->going && !site->failed && read_into(node, site))
+			done = settle_former(node, site, error);
 	}
-	done = commit(node, batch, error);
+	batch = batch_new();
+	for (unsigned i = 0; done && i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
+
+		if (!site->going || site->failed || !site->found->generation)
+			continue;
+		site->found->missed = site->missed;
+		ledger_end(node->ledger, site->plan, site->found, batch);
+	}
+	done = done && commit(node, batch, error);
 	batch_free(batch);
-	for (unsigned i = 0; done && i < node->sites->len; i++) {
-		struct site *site = node->sites->pdata[i];
+	for (unsigned i = 0; done && i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
 
 		if (site->going && !site->failed)
 			remove_site(node, site);
@@ -161,12 +206,74 @@ bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), G
 	return done;
 }
 
+/* Is there something of another back end? */
+static bool is_left_over(const struct site *site)
+{
+	return site->fresh && site->found && (site->found->generation || !site->found->intact);
+}
+
+static bool evict(struct node *node, struct backend *backend, GError **error)
+{
+	g_autofree struct backend **own = g_new(struct backend *, node->turn->len);
+	bool done;
+
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
+
+		own[i] = site->backend;
+		g_clear_pointer(&site->found, snapshot_free);
+		if (!site->fresh || site->failed || site->gone || site->backend == backend)
+			continue;
+		site->backend = backend;
+		if (read_into(node, site) && is_left_over(site))
+			site->missed = "the back end was changed";
+	}
+	done = cycle_take_down(node, is_left_over, error);
+	for (unsigned i = 0; i < node->turn->len; i++)
+		((struct site *)node->turn->pdata[i])->backend = own[i];
+	return done;
+}
+
+bool cycle_evict(struct node *node, GError **error)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < node->turn->len; i++)
+		any |= ((struct site *)node->turn->pdata[i])->fresh;
+	for (unsigned i = 0; any && i < BACKENDS && node->backends[i]; i++)
+		if (!evict(node, node->backends[i], error))
+			return false;
+	return true;
+}
+
 /* ---- making it so ---- */
 
-static bool wants_sync(struct node *node, const struct site *site)
+/* What is left of a generation that has stopped, by an agent that was killed, goes first. */
+static bool drop_former(struct node *node, struct site *site, GError **error)
 {
-	return !site->failed && site->plan->meters->len &&
-	       node->backend->differs(node->backend, &site->place, site->plan, site->found);
+	GError *refusal = NULL;
+
+	if (!site->found->former)
+		return true;
+	if (!settle_former(node, site, error))
+		return false;
+	if (!site->backend->bury(site->backend, &site->place, NULL, site->found, &refusal))
+		node_fail_site(node, site, refusal);
+	else
+		g_clear_pointer(&site->found->former, snapshot_free);
+	return true;
+}
+
+static enum change wanted_change(struct node *node, struct site *site)
+{
+	enum change change = CHANGE_NONE;
+	GError *error = NULL;
+
+	if (site->failed || site->gone || !site->plan->meters->len)
+		return CHANGE_NONE;
+	if (!site->backend->compare(site->backend, &site->place, site->plan, site->found, &change, &error))
+		node_fail_site(node, site, error);
+	return site->failed ? CHANGE_NONE : change;
 }
 
 /* A subnet that came after the last look: what it sent was nobody's. */
@@ -175,9 +282,7 @@ static void declare_missed(struct node *node, struct site *site, const struct in
 	GError *error = NULL;
 	bool lacks = false;
 
-	if (!site->found->generation)
-		return;
-	if (!node->backend->lacks(node->backend, &site->place, site->plan, &lacks, &error)) {
+	if (!site->backend->lacks(site->backend, &site->place, site->plan, &lacks, &error)) {
 		node_fail_site(node, site, error);
 	} else if (lacks) {
 		site->missed = "a subnet appeared between two looks, what it sent was not counted";
@@ -185,92 +290,135 @@ static void declare_missed(struct node *node, struct site *site, const struct in
 	}
 }
 
-static void open_meters(struct node *node, struct site *site, const struct instant *now, struct batch *batch)
+static void open_meters(struct node *node, struct site *site, enum change change, const struct instant *now,
+                        struct batch *batch)
 {
-	declare_missed(node, site, now, batch);
+	if (change == CHANGE_ANEW)
+		g_clear_pointer(&site->tag, g_free);
+	if (site->found->generation)
+		declare_missed(node, site, now, batch);
+	else if (site->missed)
+		ledger_miss(node->ledger, site->plan, site->missed, now, batch);
 	if (!site->tag)
 		site->tag = backend_new_tag();
-	ledger_open(node->ledger, site->plan, site->tag, node->backend->basis, site->found, now, batch);
+	ledger_open(node->ledger, site->plan, site->tag, site->backend->basis, site->found,
+	            site->since.boot_us ? &site->since : NULL, now, batch);
 }
 
 static void sync_site(struct node *node, struct site *site)
 {
 	GError *error = NULL;
 
-	if (node->backend->sync(node->backend, &site->place, site->plan, site->tag, site->found, &error))
+	if (site->backend->sync(site->backend, &site->place, site->plan, site->tag, site->found, &error))
 		site->synced = true;
 	else
 		node_fail_site(node, site, error);
+	if (site->backend->warning)
+		cmd_log(CMD_WARNING, "%s namespace=%s", site->backend->warning, site->ns);
+	g_clear_pointer(&site->backend->warning, g_free);
+}
+
+/* Puts the births that the plans ask for into the batch, and the sites that are to be changed into changing. */
+static void prepare(struct node *node, GPtrArray *changing, struct batch *births)
+{
+	struct instant now = clock_now();
+
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
+		enum change change = wanted_change(node, site);
+
+		if (change == CHANGE_NONE)
+			continue;
+		open_meters(node, site, change, &now, births);
+		if (!site->failed)
+			g_ptr_array_add(changing, site);
+	}
 }
 
 bool cycle_sync(struct node *node, GError **error)
 {
-	struct batch *births = batch_new();
-	struct instant now = clock_now();
-	bool done, any = false;
+	g_autoptr(GPtrArray) changing = g_ptr_array_new();
+	struct batch *births;
+	bool done = true;
 
-	for (unsigned i = 0; i < node->sites->len; i++) {
-		struct site *site = node->sites->pdata[i];
+	for (unsigned i = 0; done && i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
 
-		if (wants_sync(node, site))
-			open_meters(node, site, &now, births);
+		if (!site->failed && !site->gone)
+			done = drop_former(node, site, error);
 	}
+	if (!done)
+		return false;
+	births = batch_new();
+	prepare(node, changing, births);
 	done = commit(node, births, error);
-	for (unsigned i = 0; done && i < node->sites->len; i++) {
-		struct site *site = node->sites->pdata[i];
-
-		if (!wants_sync(node, site))
-			continue;
-		sync_site(node, site);
-		any = true;
-	}
 	batch_free(births);
-	if (any)
+	for (unsigned i = 0; done && i < changing->len; i++)
+		sync_site(node, changing->pdata[i]);
+	if (done && changing->len)
 		wait_for_packets();
 	return done;
 }
 
 /* ---- settling ---- */
 
+/* Meters of namespaces that are not there any more.  Only who has read the whole directory knows. */
 static void add_gone(struct node *node, struct batch *batch)
 {
 	g_autoptr(GHashTable) present = g_hash_table_new(g_str_hash, g_str_equal);
 	struct instant now = clock_now();
 
-	for (unsigned i = 0; i < node->sites->len; i++)
-		g_hash_table_add(present, (char *)((struct site *)node->sites->pdata[i])->place.ns);
-	for (unsigned i = 0; i < node->inventory->problems->len; i++)
-		g_hash_table_add(present, ((struct inventory_problem *)node->inventory->problems->pdata[i])->ns);
+	for (unsigned i = 0; i < node->names->len; i++)
+		g_hash_table_add(present, node->names->pdata[i]);
 	ledger_bury(node->ledger, present, &now, batch);
 }
 
 static void bury_dead(struct node *node)
 {
-	for (unsigned i = 0; i < node->sites->len; i++) {
-		struct site *site = node->sites->pdata[i];
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
 		GError *error = NULL;
 
-		if (site->failed || !site->found->generation)
+		site->fresh &= site->failed;
+		if (site->failed || site->gone || !site->found->generation)
 			continue;
-		if (!node->backend->bury(node->backend, &site->place, site->plan, site->found, &error))
+		if (!site->backend->bury(site->backend, &site->place, site->plan, site->found, &error))
 			node_fail_site(node, site, error);
 	}
 }
 
+/* A sample is of all; in between only what has changed is settled. */
+static bool is_due(struct node *node, struct site *site)
+{
+	return !site->failed && !site->gone && (node->all || site->synced) &&
+	       (!site->synced || read_into(node, site)) && site->found->generation;
+}
+
 bool cycle_settle(struct node *node, GError **error)
 {
-	struct batch *batch = batch_new();
-	bool done;
+	g_autoptr(GPtrArray) due = g_ptr_array_new();
+	struct batch *batch;
+	bool done = true;
 
-	for (unsigned i = 0; i < node->sites->len; i++) {
-		struct site *site = node->sites->pdata[i];
+	for (unsigned i = 0; done && i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
 
-		if (site->failed || (site->synced && !read_into(node, site)) || !site->found->generation)
+		if (!is_due(node, site))
 			continue;
-		site->found->missed = site->missed;
-		ledger_settle(node->ledger, site->plan, node->backend->basis, site->found, batch);
+		g_ptr_array_add(due, site);
+		done = settle_former(node, site, error);
 	}
-	add_gone(node, batch);
+	if (!done)
+		return false;
+	batch = batch_new();
+	for (unsigned i = 0; i < due->len; i++) {
+		struct site *site = due->pdata[i];
+
+		site->found->missed = site->missed;
+		ledger_settle(node->ledger, site->plan, site->backend->basis, site->found, batch);
+	}
+	if (node->all)
+		add_gone(node, batch);
 	done = commit(node, batch, error);
 	batch_free(batch);
 	if (done)

@@ -9,6 +9,12 @@
 
 #include "cmd/node.h"
 
+/* Last readings of the namespaces that are gone, which are closed by that. */
+bool cycle_part(struct node *node, GError **error);
+
+/* Takes down what other back ends have left in the sites that this process sees for the first time. */
+bool cycle_evict(struct node *node, GError **error);
+
 /* Reads what stands in each site. */
 void cycle_read(struct node *node);
 

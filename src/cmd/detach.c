@@ -4,7 +4,7 @@
  * fipmeter.
  */
 #include "cmd/cycle.h"
-#include "cmd/node.h"
+#include "cmd/look.h"
 
 static bool everything(const struct site *site)
 {
@@ -13,7 +13,7 @@ static bool everything(const struct site *site)
 
 static bool detach(struct node *node, GError **error)
 {
-	if (!node_look(node, error))
+	if (!look(node, LOOK_ALL, error) || !cycle_evict(node, error))
 		return false;
 	cycle_read(node);
 	return cycle_take_down(node, everything, error);

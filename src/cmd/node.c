@@ -4,10 +4,9 @@
  */
 #include "cmd/node.h"
 
-#include "core/plan.h"
+#include "cmd/look.h"
 #include "kernel/clock.h"
 #include "kernel/lock.h"
-#include "kernel/netns.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,17 +35,72 @@ static void override(char **setting, const char *option)
 	*setting = g_strdup(option);
 }
 
-static bool choose_backend(struct node *node, GError **error)
+static int backend_named(const char *name)
+{
+	return g_str_equal(name, "nft") ? BACKEND_NFT : g_str_equal(name, "iptables") ? BACKEND_IPTABLES : -1;
+}
+
+static bool make_backends(struct node *node, GError **error)
 {
 	const char *wanted = node->config->backend;
 
-	if (!g_str_equal(wanted, "auto") && !g_str_equal(wanted, "nft")) {
+	if (!g_str_equal(wanted, "auto") && backend_named(wanted) < 0) {
 		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
-		            "back end %s is not in this build; use auto or nft", wanted);
+		            "back end %s is not in this build (right: auto, nft or iptables)", wanted);
 		return false;
 	}
-	node->backend = backend_nft_new();
+	node->backends[BACKEND_NFT] = backend_nft_new();
+	node->usual = node->backends[MAX(backend_named(wanted), 0)];
 	return true;
+}
+
+/* Of `auto` the first that works. */
+static bool choose_usual(struct node *node, GError **error)
+{
+	GError *first = NULL;
+
+	for (unsigned i = 0; i < BACKENDS && node->backends[i]; i++) {
+		g_autoptr(GError) refusal = NULL;
+
+		node->usual = node->backends[i];
+		if (backend_probe(node->usual, first ? &refusal : &first)) {
+			if (first)
+				cmd_log(CMD_WARNING, "%s, taking %s", first->message, node->usual->name);
+			g_clear_error(&first);
+			return true;
+		}
+		if (refusal)
+			g_prefix_error(&first, "%s; ", refusal->message);
+	}
+	g_propagate_error(error, first);
+	return false;
+}
+
+/* Every back end that is configured must work. */
+static bool probe_backends(struct node *node, GError **error)
+{
+	bool is_auto = g_str_equal(node->config->backend, "auto");
+	GHashTableIter each;
+	void *name;
+
+	if (!(is_auto ? choose_usual(node, error) : backend_probe(node->usual, error)))
+		return false;
+	g_hash_table_iter_init(&each, node->config->router_backends);
+	while (g_hash_table_iter_next(&each, NULL, &name)) {
+		struct backend *backend = node->backends[backend_named(name)];
+
+		if (backend != node->usual && !backend_probe(backend, error))
+			return false;
+	}
+	return true;
+}
+
+struct backend *node_backend_for(const struct node *node, const char *ns)
+{
+	const char *router = strchr(ns, '-'); /* qrouter-UUID, snat-UUID */
+	const char *name = router ? g_hash_table_lookup(node->config->router_backends, router + 1) : NULL;
+
+	return name ? node->backends[backend_named(name)] : node->usual;
 }
 
 bool node_open(struct node *node, const struct node_options *options, GError **error)
@@ -55,7 +109,9 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 	node->lock = -1;
 	node->complaints = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	node->said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-	node->masters = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)router_free);
+	node->sites = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, site_free);
+	node->pending = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	node->turn = g_ptr_array_new();
 	node->config = cmd_load_config(options->config, error);
 	if (!node->config)
 		return false;
@@ -66,7 +122,7 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 	if (options->interval_s)
 		node->config->interval_s = options->interval_s;
 	node->name = node->config->node ? node->config->node : g_get_host_name();
-	return choose_backend(node, error);
+	return make_backends(node, error);
 }
 
 /* The lock is keyed by the directory itself, not by the name it has in this mount namespace. */
@@ -101,7 +157,7 @@ bool node_open_books(struct node *node, GError **error)
 	g_autofree char *boot = clock_boot_id(error), *notice = NULL;
 	struct ledger_state state = { 0 };
 
-	if (!boot || !take_lock(node, error) || !node->backend->probe(node->backend, error))
+	if (!boot || !take_lock(node, error) || !probe_backends(node, error))
 		return false;
 	node->store = store_open(node->config->state_dir, &notice, error);
 	if (notice)
@@ -114,16 +170,20 @@ bool node_open_books(struct node *node, GError **error)
 
 void node_close(struct node *node)
 {
-	node_forget(node);
+	g_ptr_array_unref(node->turn);
+	g_hash_table_unref(node->sites);
+	g_hash_table_unref(node->pending);
+	g_clear_pointer(&node->names, g_ptr_array_unref);
+	watch_close(node->watch);
 	ledger_free(node->ledger);
 	store_close(node->store);
-	if (node->backend)
-		node->backend->free(node->backend);
+	for (unsigned i = 0; i < BACKENDS; i++)
+		if (node->backends[i])
+			node->backends[i]->free(node->backends[i]);
 	if (node->lock >= 0)
 		close(node->lock);
 	g_hash_table_unref(node->complaints);
 	g_hash_table_unref(node->said);
-	g_hash_table_unref(node->masters);
 	config_free(node->config);
 }
 
@@ -136,156 +196,55 @@ void node_complain(struct node *node, const char *about, const char *message)
 	g_hash_table_replace(node->said, g_strdup(about), g_strdup(message));
 }
 
-void node_end_cycle(struct node *node)
+static char *about_ns(const char *ns)
 {
-	GHashTable *said = node->said;
-	GHashTableIter each;
-	void *about;
-
-	g_hash_table_iter_init(&each, node->complaints);
-	while (g_hash_table_iter_next(&each, &about, NULL))
-		if (!g_hash_table_contains(said, about))
-			cmd_log(CMD_NOTICE, "well again %s", (char *)about);
-	node->said = node->complaints;
-	node->complaints = said;
-	g_hash_table_remove_all(node->said);
+	return g_strconcat("namespace=", ns, NULL);
 }
 
-static void complain_of_namespace(struct node *node, const char *ns, const char *message)
+void node_complain_of(struct node *node, const char *ns, const char *message)
 {
-	g_autofree char *about = g_strconcat("namespace=", ns, NULL);
-	g_autofree char *skipping = g_strconcat(message, ", skipping", NULL);
+	g_autofree char *about = about_ns(ns);
 
-	node_complain(node, about, skipping);
+	node_complain(node, about, message);
 }
 
 void node_fail_site(struct node *node, struct site *site, GError *error)
 {
-	complain_of_namespace(node, site->place.ns, error->message);
+	g_autofree char *skipping = g_strconcat(error->message, ", skipping", NULL);
+
+	node_complain_of(node, site->ns, skipping);
 	site->failed = true;
 	node->unmetered++;
 	g_error_free(error);
 }
 
-/* ---- looking ---- */
-
-static void site_free(void *data)
+/* What this cycle has looked at: all, or the sites of its turn. */
+static GHashTable *looked_at(const struct node *node)
 {
-	struct site *site = data;
+	GHashTable *about = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
-	if (site->place.ns_fd >= 0)
-		close(site->place.ns_fd);
-	plan_free(site->plan);
-	snapshot_free(site->found);
-	g_free(site->tag);
-	g_free(site);
+	for (unsigned i = 0; i < node->turn->len; i++)
+		g_hash_table_add(about, about_ns(((struct site *)node->turn->pdata[i])->ns));
+	return about;
 }
 
-/* What is local to a router, and what it has on-link, goes with its addresses when it becomes standby.  Its counters
- * keep what they had as master, so that they count from the first packet when it is master again. */
-static void recall_prefixes(struct node *node, struct router *router)
+void node_end_cycle(struct node *node)
 {
-	struct router *master = g_hash_table_lookup(node->masters, router->ns);
+	g_autoptr(GHashTable) looked = looked_at(node);
+	GHashTable *said = node->said;
+	GHashTableIter each;
+	void *about, *message;
 
-	if (!plan_is_standby(router)) {
-		master = router_new(router->ns, router->name);
-		g_array_append_vals(master->local, router->local->data, router->local->len);
-		g_array_append_vals(master->onlink, router->onlink->data, router->onlink->len);
-		g_hash_table_replace(node->masters, master->ns, master);
-	} else if (master && !router->local->len) {
-		g_array_append_vals(router->local, master->local->data, master->local->len);
-		g_array_set_size(router->onlink, 0);
-		g_array_append_vals(router->onlink, master->onlink->data, master->onlink->len);
-	}
-}
-
-static void add_site(struct node *node, struct router *router)
-{
-	struct site *site = g_new0(struct site, 1);
-	GError *error = NULL;
-
-	recall_prefixes(node, router);
-	site->router = router;
-	site->plan = plan_make(router, node->config->classes);
-	site->place.ns = router->ns;
-	site->place.ns_fd = netns_open(node->config->netns_dir, router->ns, &error);
-	g_ptr_array_add(node->sites, site);
-	if (site->place.ns_fd < 0)
-		node_fail_site(node, site, error);
-}
-
-static void tell_problems(struct node *node)
-{
-	for (unsigned i = 0; i < node->inventory->problems->len; i++) {
-		const struct inventory_problem *problem = node->inventory->problems->pdata[i];
-
-		complain_of_namespace(node, problem->ns, problem->message);
-		node->unmetered += problem->is_router;
-	}
-}
-
-/* Two names for one namespace would bill it twice.  The one that the books know has it, else the first. */
-static void drop_second_name(struct node *node, struct site *first, struct site *second)
-{
-	bool second_is_known = node->ledger && ledger_knows(node->ledger, second->place.ns) &&
-	                       !ledger_knows(node->ledger, first->place.ns);
-	struct site *dropped = second_is_known ? first : second, *kept = second_is_known ? second : first;
-	g_autofree char *message = g_strconcat("is the same namespace as ", kept->place.ns, NULL);
-
-	complain_of_namespace(node, dropped->place.ns, message);
-	dropped->failed = true;
-}
-
-static void drop_second_names(struct node *node)
-{
-	g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-
-	for (unsigned i = 0; i < node->sites->len; i++) {
-		struct site *site = node->sites->pdata[i], *first;
-		struct stat file;
-		int64_t inode;
-
-		if (site->failed || fstat(site->place.ns_fd, &file) < 0)
+	g_hash_table_iter_init(&each, node->complaints);
+	while (g_hash_table_iter_next(&each, &about, &message)) {
+		if (g_hash_table_contains(said, about))
 			continue;
-		inode = file.st_ino; /* all namespaces are in one file system, nsfs; ours is held open */
-		first = g_hash_table_lookup(seen, &inode);
-		if (first)
-			drop_second_name(node, first, site);
-		if (!site->failed)
-			g_hash_table_replace(seen, g_memdup2(&inode, sizeof inode), site);
+		if (node->all || g_hash_table_contains(looked, about))
+			cmd_log(CMD_NOTICE, "well again %s", (char *)about);
+		else
+			g_hash_table_insert(said, g_strdup(about), g_strdup(message));
 	}
-}
-
-/* Routers that are gone need not be remembered. */
-static gboolean is_not_there(void *ns, void *master, void *node)
-{
-	const GPtrArray *sites = ((struct node *)node)->sites;
-
-	for (unsigned i = 0; i < sites->len; i++)
-		if (g_str_equal(((struct site *)sites->pdata[i])->place.ns, ns))
-			return false;
-	return true;
-}
-
-bool node_look(struct node *node, GError **error)
-{
-	node_forget(node);
-	node->inventory = inventory_scan(node->config->netns_dir, error);
-	if (!node->inventory)
-		return false;
-	node->sites = g_ptr_array_new_with_free_func(site_free);
-	tell_problems(node);
-	for (unsigned i = 0; i < node->inventory->routers->len; i++)
-		add_site(node, node->inventory->routers->pdata[i]);
-	drop_second_names(node);
-	if (g_hash_table_size(node->masters) > node->sites->len)
-		g_hash_table_foreach_remove(node->masters, is_not_there, node);
-	return true;
-}
-
-void node_forget(struct node *node)
-{
-	g_clear_pointer(&node->sites, g_ptr_array_unref);
-	g_clear_pointer(&node->inventory, inventory_free);
-	node->unmetered = 0;
+	node->said = node->complaints;
+	node->complaints = said;
+	g_hash_table_remove_all(node->said);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One network node as agent, plan and detach see it: its configuration, the routers that are there, what is planned
- * for each and what stands there, the books and the store.  What is done with them is in cmd/cycle.h.
+ * for each and what stands there, the books and the store.  How they are found is in cmd/look.h, what is done with them
+ * in cmd/cycle.h.
  *
  * The unit of failure is one namespace in one cycle: its site is marked, the reason told (once when it starts, once
  * when it ends), and the others go on.
@@ -13,33 +14,53 @@
 #include "cmd/cmd.h"
 #include "core/config.h"
 #include "core/ledger.h"
-#include "inventory/inventory.h"
+#include "inventory/watch.h"
 #include "store/store.h"
 
-/* A router namespace in one cycle. */
+enum { BACKEND_NFT, BACKEND_IPTABLES, BACKENDS };
+
+/* A router namespace, from when it is first seen until it is gone. */
 struct site {
-	struct router *router;       /* the inventory's */
+	char *ns;                  /* its name in the netns directory */
+	struct place place;        /* held open all the time: a namespace that is deleted is read a last time */
+	uint64_t inode;            /* of the namespace: nobody else's as long as it is held */
+	struct backend *backend;   /* that counts here; interned */
+	struct router *router;     /* as it was when it was last looked at; NULL: never yet */
+	struct router *master;     /* as it was when it last was no standby; NULL: never */
 	struct plan *plan;
-	struct place place;
-	struct snapshot *found;      /* NULL: not read */
-	char *tag;                   /* of the generation that counts here, or will */
-	const char *missed;          /* constant: why what stood there did not count all; NULL: it did */
-	bool going;                  /* what stands there is taken down in this cycle */
-	bool synced;                 /* changed in this cycle: read again before settling */
+	struct instant known_at;   /* then it was as it had been looked at */
+	struct instant since;      /* known_at before the last look: what was new then came after that */
+	int64_t heard_us;          /* boot clock: when something was first heard of it since the last look; 0: nothing */
+	uint64_t legacy_nat;       /* fingerprint of its legacy nat table at the last look; 0: it has none */
+	bool dirty;                /* is to be looked at */
+	bool fresh;                /* this process has not acted in it yet */
+	bool gone;                 /* its name is no more, or is another's */
+	/* ---- what a cycle finds and does ---- */
+	struct snapshot *found;    /* NULL: not read */
+	char *tag;                 /* of the generation that counts here, or will */
+	const char *missed;        /* constant: why what stood there did not count all; NULL: it did */
+	int64_t followed_us;       /* boot clock: when the change was heard of that the look of this cycle found; 0: not */
+	bool going;                /* what stands there is taken down in this cycle */
+	bool synced;               /* changed in this cycle: read again before settling */
 	bool failed;
 };
 
 struct node {
 	struct config *config;
 	const char *name;
-	struct backend *backend;
+	struct backend *backends[BACKENDS]; /* all of this build */
+	struct backend *usual;        /* the one for a router for which nothing else is configured */
 	struct store *store;          /* NULL for those who only look */
 	struct ledger *ledger;
 	int lock;
-	struct inventory *inventory;
-	GPtrArray *sites;             /* of struct site * */
+	struct watch *watch;          /* NULL: nothing is heard, every sample looks at everything */
+	GHashTable *sites;            /* name -> struct site: every router namespace that is open */
+	GPtrArray *names;             /* of char *: all routers' names in the directory when it was last read; or NULL */
+	GHashTable *pending;          /* set of names that are not open yet */
+	GPtrArray *turn;              /* of struct site *: those that this cycle is about, ascending by name */
+	bool all;                     /* this cycle is about all, and has read the directory */
+	int64_t busy_us;              /* boot clock: since then nobody has listened to the watch; 0: somebody does */
 	unsigned unmetered;           /* routers of this cycle that are, or may be, not metered */
-	GHashTable *masters;          /* namespace -> struct router, as it was when it last was no standby */
 	GHashTable *complaints;       /* what is wrong: about -> message, as the last cycle left it */
 	GHashTable *said;             /* the same, of this cycle */
 };
@@ -64,22 +85,19 @@ void node_options_clear(struct node_options *options);
 /* Configuration and back end: enough to look.  The caller calls node_close() in any case. */
 bool node_open(struct node *node, const struct node_options *options, GError **error);
 
+/* The back end that is to count in a namespace. */
+struct backend *node_backend_for(const struct node *node, const char *ns);
+
 /* The node's lock (one agent a netns directory), the store and the books: needed to change anything. */
 bool node_open_books(struct node *node, GError **error);
 void node_close(struct node *node);
-
-/* ---- looking ---- */
-
-/* Scans the namespaces and plans; fills sites.  Fails only if the netns directory cannot be read. */
-bool node_look(struct node *node, GError **error);
-
-/* Drops what the last look found. */
-void node_forget(struct node *node);
 
 /* ---- telling ---- */
 
 /* Logs that something is wrong, unless the last cycle has said just that.  about: "namespace=NAME" or the like. */
 void node_complain(struct node *node, const char *about, const char *message);
+
+void node_complain_of(struct node *node, const char *ns, const char *message); /* about a namespace */
 
 /* The site is out of this cycle, and may be unmetered.  Takes error, which says why. */
 void node_fail_site(struct node *node, struct site *site, GError *error);

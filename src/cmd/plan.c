@@ -3,7 +3,7 @@
  * fipmeter plan: what is there, what would be counted, and what of it stands already.  Changes nothing.
  */
 #include "cmd/cycle.h"
-#include "cmd/node.h"
+#include "cmd/look.h"
 
 #include "cmd/output.h"
 #include "core/plan.h"
@@ -58,7 +58,7 @@ static void print_site(const struct site *site)
 	printf("  local          %s\n  on-link        %s\n", local, onlink);
 	printf("  meters         %u (%u to be created), %s\n\n", site->plan->meters->len, missing,
 	       !site->found->intact ? "what stands there is broken and would be made anew" :
-	       site->found->generation ? "table ip fipmeter stands" : "nothing of ours there");
+	       site->found->generation ? "counters of ours stand" : "nothing of ours there");
 }
 
 /* ---- for machines ---- */
@@ -131,7 +131,7 @@ static json_t *site_json(const struct node *node, const struct site *site)
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"node", node->name, "router", router->name, "namespace", router->ns,
-		"flavour", flavour_name(router->flavour), "backend", node->backend->name,
+		"flavour", flavour_name(router->flavour), "backend", site->backend->name,
 		"external", router->external, "dvr", router->dvr, "standby", site->plan->standby,
 		"gateway", address_json(router->gateway), "floating", floating_json(router->floating),
 		"local", prefixes_json(site->plan->local), "onlink", prefixes_json(router->onlink),
@@ -142,8 +142,8 @@ static void print_json(const struct node *node)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; i < node->sites->len; i++) {
-		const struct site *site = node->sites->pdata[i];
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		const struct site *site = node->turn->pdata[i];
 
 		if (!site->failed)
 			json_array_append_new(list, site_json(node, site));
@@ -155,10 +155,10 @@ static void print_json(const struct node *node)
 
 static void print_people(const struct node *node)
 {
-	for (unsigned i = 0; i < node->sites->len; i++)
-		if (!((struct site *)node->sites->pdata[i])->failed)
-			print_site(node->sites->pdata[i]);
-	printf("%u router%s in %s\n", node->sites->len, node->sites->len == 1 ? "" : "s", node->config->netns_dir);
+	for (unsigned i = 0; i < node->turn->len; i++)
+		if (!((struct site *)node->turn->pdata[i])->failed)
+			print_site(node->turn->pdata[i]);
+	printf("%u router%s in %s\n", node->turn->len, node->turn->len == 1 ? "" : "s", node->config->netns_dir);
 }
 
 int cmd_plan(int argc, char **argv)
@@ -182,7 +182,7 @@ int cmd_plan(int argc, char **argv)
 		return status;
 	if (format && !g_str_equal(format, "table") && !g_str_equal(format, "json"))
 		return cmd_misuse("plan", "-o %s: table or json", format);
-	if (!node_open(&node, &options, &error) || !node_look(&node, &error)) {
+	if (!node_open(&node, &options, &error) || !look(&node, LOOK_ALL, &error)) {
 		status = cmd_fail("plan", error);
 	} else {
 		cycle_read(&node);

@@ -99,6 +99,20 @@ const struct books *books_find(const struct ledger *ledger, const char *ns)
 	return g_hash_table_lookup(ledger->books, ns);
 }
 
+struct generation *books_find_generation(const struct books *books, const char *tag)
+{
+	GHashTableIter each;
+	void *meter;
+
+	if (books->generation && g_str_equal(books->generation->tag, tag))
+		return books->generation;
+	g_hash_table_iter_init(&each, books->meters);
+	while (g_hash_table_iter_next(&each, &meter, NULL))
+		if (g_str_equal(((struct meter *)meter)->of->tag, tag))
+			return ((struct meter *)meter)->of;
+	return NULL;
+}
+
 const struct coverage *books_latest_coverage(const struct ledger *ledger, const struct batch *batch,
                                              const char *router, uint32_t address)
 {
@@ -126,7 +140,7 @@ static void take_meter(struct ledger *ledger, const struct meter *loaded)
 		generation_unref(books->generation);
 		books->generation = generation_ref(loaded->of);
 	}
-	books->catchup = true;
+	loaded->of->catchup = true;
 	g_hash_table_add(books->meters, meter_copy(loaded));
 }
 
@@ -185,21 +199,22 @@ GPtrArray *ledger_open_meters(const struct ledger *ledger)
 static void adopt_generation(struct ledger *ledger, struct generation *generation)
 {
 	struct books *books = books_of(ledger, generation->ns);
+	struct generation *known = books_find_generation(books, generation->tag);
 
-	if (books->generation && g_str_equal(books->generation->tag, generation->tag)) {
-		if (generation->read_at.boot_us > books->generation->read_at.boot_us)
-			books->catchup = false;
-		books->generation->read_at = generation->read_at;
+	if (known) {
+		if (generation->read_at.boot_us > known->read_at.boot_us)
+			known->catchup = false;
+		known->read_at = generation->read_at;
 		return;
 	}
 	generation_unref(books->generation);
 	books->generation = generation_ref(generation);
-	books->catchup = false;
 }
 
 static void adopt_meter(struct ledger *ledger, const struct meter *changed)
 {
 	struct books *books = books_of(ledger, changed->of->ns);
+	struct generation *known;
 	struct meter *meter;
 
 	if (changed->closed_us) {
@@ -207,9 +222,11 @@ static void adopt_meter(struct ledger *ledger, const struct meter *changed)
 		return;
 	}
 	meter = meter_copy(changed);
-	if (books->generation && g_str_equal(books->generation->tag, meter->of->tag)) {
+	known = books_find_generation(books, meter->of->tag);
+	if (known && known != meter->of) {
+		generation_ref(known); /* shared: read_at moves for all of them */
 		generation_unref(meter->of);
-		meter->of = generation_ref(books->generation); /* shared: read_at moves for all of them */
+		meter->of = known;
 	}
 	g_hash_table_replace(books->meters, meter, meter);
 }

@@ -10,8 +10,7 @@
 #include "core/ledger.h"
 
 struct books {
-	struct generation *generation; /* the one made or read last */
-	bool catchup;                  /* it was last read by an earlier agent */
+	struct generation *generation; /* the one made last; there are two while one takes over from another */
 	GHashTable *meters;            /* set of struct meter *, by generation and key */
 };
 
@@ -29,6 +28,9 @@ const struct books *books_find(const struct ledger *ledger, const char *ns);
 
 /* The open meter of that generation and key, or NULL; books may be NULL. */
 const struct meter *books_find_meter(const struct books *books, const char *tag, const struct meter_key *key);
+
+/* The generation of that tag: the last one made, or one that has open meters; or NULL. */
+struct generation *books_find_generation(const struct books *books, const char *tag);
 
 /* The latest coverage of a router or address as this batch would leave it, or NULL. */
 const struct coverage *books_latest_coverage(const struct ledger *ledger, const struct batch *batch,

@@ -90,7 +90,8 @@ static const struct key {
 	{ "store", "timezone", set_timezone },
 };
 
-#define CLASSES_SECTION "classes" /* its keys are the operator's */
+#define CLASSES_SECTION "classes"   /* its keys are the operator's */
+#define BACKENDS_SECTION "backends" /* its values are */
 
 /* ---- messages ---- */
 
@@ -130,7 +131,7 @@ static char *list_known(const char *section)
 		                       section ? keys[i].name : keys[i].section);
 	}
 	if (!section)
-		g_string_append(list, ", " CLASSES_SECTION);
+		g_string_append(list, ", " BACKENDS_SECTION ", " CLASSES_SECTION);
 	return g_string_free(list, FALSE);
 }
 
@@ -198,6 +199,36 @@ static bool take_class(struct config *config, const struct place *place, const c
 	return true;
 }
 
+#define UUID_LEN 36
+
+static bool is_uuid(const char *text)
+{
+	return strlen(text) == UUID_LEN && g_uuid_string_is_valid(text);
+}
+
+/* Routers by the back end that is to count in them. */
+static bool take_routers(struct config *config, const struct place *place, const char *value, GError **error)
+{
+	g_auto(GStrv) routers = g_strsplit(value, ",", -1);
+
+	if (!g_str_equal(place->key, "nft") && !g_str_equal(place->key, "iptables"))
+		return refuse(place, error, "no back end (right: nft, iptables)");
+	for (unsigned i = 0; routers[i]; i++) {
+		g_autofree char *router = g_ascii_strdown(g_strstrip(routers[i]), -1);
+		const char *other = g_hash_table_lookup(config->router_backends, router);
+
+		if (!is_uuid(router))
+			return refuse(place, error, "'%s' is no router (right: the router's id, a UUID)", router);
+		if (other)
+			return refuse(place, error, "router %s stands under %s already (right: once)", router, other);
+		g_hash_table_insert(config->router_backends, g_steal_pointer(&router),
+		                    (void *)g_intern_string(place->key));
+	}
+	if (!routers[0])
+		return refuse(place, error, "is empty (right: ids of routers, separated by commas)");
+	return true;
+}
+
 static bool take_key(struct config *config, const struct place *place, const char *value, GError **error)
 {
 	g_autofree char *known = NULL;
@@ -219,13 +250,15 @@ static bool is_known_section(const char *section)
 	for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++)
 		if (g_str_equal(keys[i].section, section))
 			return true;
-	return g_str_equal(section, CLASSES_SECTION);
+	return g_str_equal(section, CLASSES_SECTION) || g_str_equal(section, BACKENDS_SECTION);
 }
 
 static bool take_section(struct config *config, GKeyFile *parsed, struct place place, GError **error)
 {
 	g_auto(GStrv) names = g_key_file_get_keys(parsed, place.section, NULL, NULL);
-	bool is_classes = g_str_equal(place.section, CLASSES_SECTION);
+	bool (*take)(struct config *, const struct place *, const char *, GError **) =
+		g_str_equal(place.section, CLASSES_SECTION) ? take_class :
+		g_str_equal(place.section, BACKENDS_SECTION) ? take_routers : take_key;
 
 	if (!is_known_section(place.section)) {
 		g_autofree char *known = list_known(NULL);
@@ -237,7 +270,7 @@ static bool take_section(struct config *config, GKeyFile *parsed, struct place p
 
 		place.key = names[i];
 		g_strstrip(value);
-		if (!(is_classes ? take_class : take_key)(config, &place, value, error))
+		if (!take(config, &place, value, error))
 			return false;
 	}
 	return true;
@@ -255,6 +288,7 @@ struct config *config_new(void)
 	config->state_dir = g_strdup("/var/lib/fipmeter");
 	config->timezone = g_time_zone_new_utc();
 	config->classes = classes_new();
+	config->router_backends = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	return config;
 }
 
@@ -269,6 +303,7 @@ void config_free(struct config *config)
 	g_free(config->state_dir);
 	g_time_zone_unref(config->timezone);
 	classes_free(config->classes);
+	g_hash_table_unref(config->router_backends);
 	g_free(config);
 }
 

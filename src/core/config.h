@@ -9,6 +9,8 @@
  *              xtables_lock = PATH     the lock file that Neutron's l3-agent sees; by default found by itself
  *   [store]    path = /var/lib/fipmeter
  *              timezone = UTC          where days begin
+ *   [backends] iptables = ROUTER, …    routers (their ids) that another back end is to count in than `backend` says:
+ *              nft = ROUTER, …         nft or iptables
  *   [classes]  NAME = PREFIX, PREFIX   see core/classes.h
  *
  * Whatever is unknown, written twice or does not parse is refused: a typing error must not change a bill in
@@ -35,6 +37,7 @@ struct config {
 	char *state_dir;
 	GTimeZone *timezone;
 	struct classes *classes;
+	GHashTable *router_backends; /* router's id, in lower case -> "nft" or "iptables" */
 };
 
 /* The defaults. */

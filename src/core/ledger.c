@@ -78,7 +78,7 @@ static void miss(const struct ledger *ledger, struct batch *batch, const struct 
 {
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
 
-	if (latest && latest->state == STATE_GAP && latest->end_us > from_us)
+	if (latest && latest->state == STATE_GAP && latest->end_us >= from_us)
 		extend_coverage(batch, latest, to_us);
 	else
 		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, from_us, to_us, reason);
@@ -211,8 +211,9 @@ static struct generation *generation_for(const struct ledger *ledger, struct bat
 	const struct books *books = books_find(ledger, plan->ns);
 	struct generation *generation;
 
-	if (books && books->generation && g_str_equal(books->generation->tag, tag))
-		return books->generation;
+	generation = books ? books_find_generation(books, tag) : NULL;
+	if (generation)
+		return generation;
 	for (unsigned i = 0; i < batch->generations->len; i++)
 		if (is_generation(batch->generations->pdata[i], plan->ns, tag))
 			return batch->generations->pdata[i];
@@ -222,39 +223,57 @@ static struct generation *generation_for(const struct ledger *ledger, struct bat
 	return generation;
 }
 
+#define UNSEEN "the address appeared between two looks"
+
 /* Until it was seen, what the address sent and received was not counted. */
 static void declare_unseen(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
-                           const struct generation *of, uint32_t address, const struct instant *now)
+                           const struct generation *of, uint32_t address, const struct instant *since,
+                           const struct instant *now)
 {
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, address);
-	int64_t since_us = label(ledger, of, &of->read_at, now);
+	int64_t since_us = label(ledger, of, since ? since : &of->read_at, now);
 
 	if (since_us < now->utc_us && !(latest && latest->end_us == now->utc_us))
-		add_coverage(ledger, batch, plan->router, address, STATE_GAP, since_us, now->utc_us,
-		             "the address appeared between two looks");
+		add_coverage(ledger, batch, plan->router, address, STATE_GAP, since_us, now->utc_us, UNSEEN);
+}
+
+/* Its counter was made a moment after that was written down. */
+static void extend_unseen(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                          const struct instant *at)
+{
+	const struct coverage *latest;
+
+	if (!meter->key.address || !(meter->flags & FLAG_GAP) || last_read(meter)->boot_us > meter->first_at.boot_us)
+		return;
+	latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
+	if (latest && latest->state == STATE_GAP && latest->end_us == meter->first_at.utc_us)
+		extend_coverage(batch, latest, at->utc_us);
 }
 
 void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
-                 const struct snapshot *found, const struct instant *now, struct batch *batch)
+                 const struct snapshot *found, const struct instant *since, const struct instant *now,
+                 struct batch *batch)
 {
 	static const struct counts zero;
 	const struct books *books = books_find(ledger, plan->ns);
 	bool same = found && !g_strcmp0(found->generation, tag);
+	bool succeeds = found && found->generation && !same;
 	g_autoptr(GHashTable) orphaned = orphaned_keys(books, tag);
 
 	for (unsigned i = 0; i < plan->meters->len; i++) {
 		const struct planned_meter *planned = &g_array_index(plan->meters, struct planned_meter, i);
+		bool unseen = same || (succeeds && !g_hash_table_contains(orphaned, &planned->key));
 		struct generation *of;
 		unsigned flags = 0;
 
 		if (books_find_meter(books, tag, &planned->key) || (same && snapshot_find(found, &planned->key)))
 			continue;
 		of = generation_for(ledger, batch, plan, tag, basis, now);
-		if (same && planned->key.address) {
-			declare_unseen(ledger, batch, plan, of, planned->key.address, now);
+		if (unseen && planned->served) {
+			declare_unseen(ledger, batch, plan, of, planned->key.address, since, now);
 			flags |= FLAG_GAP;
 		}
-		if (g_hash_table_contains(orphaned, &planned->key))
+		if (!succeeds && g_hash_table_contains(orphaned, &planned->key))
 			flags |= FLAG_GAP;
 		begin_meter(ledger, batch, of, &planned->key, planned->fixed, now, &zero, flags);
 	}
@@ -294,9 +313,10 @@ static void settle_reset(const struct ledger *ledger, struct batch *batch, const
 }
 
 static void settle_meter(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
-                         const struct reading *reading, const struct instant *at, const struct plan *plan,
+                         const struct reading *reading, const struct snapshot *snapshot, const struct plan *plan,
                          unsigned flags)
 {
+	const struct instant *at = &snapshot->at;
 	uint32_t fixed = 0;
 	bool planned = plan_find(plan, &reading->key, &fixed);
 	bool moved = planned && fixed != meter->fixed;
@@ -307,8 +327,9 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 		return;
 	}
 	/* of one that nobody else has now, the moment is not known either; without any plan it is we who end it */
-	if (moved || (!planned && plan->meters->len))
+	if ((moved || (!planned && plan->meters->len)) && !snapshot->prompt)
 		flags |= FLAG_MOVED;
+	extend_unseen(ledger, batch, meter, at);
 	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
 	if (planned && !moved)
 		return;
@@ -350,6 +371,16 @@ void ledger_miss(const struct ledger *ledger, const struct plan *plan, const cha
 		     now->utc_us, reason);
 }
 
+/* The generation has been read. */
+static void mark_read(struct batch *batch, const struct generation *of, const struct instant *at)
+{
+	struct generation *read = generation_new(of->tag, of->boot, of->node, of->ns, of->router, of->basis);
+
+	read->made_at = of->made_at;
+	read->read_at = *at;
+	g_ptr_array_add(batch->generations, read);
+}
+
 void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum basis basis,
                    const struct snapshot *snapshot, struct batch *batch)
 {
@@ -358,7 +389,6 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 	int64_t from_us = label(ledger, of, &of->read_at, &snapshot->at), lost_since_us = 0;
 	bool saw_all = !snapshot->missed &&
 	               (plan->standby || !is_blind(books_latest_coverage(ledger, batch, plan->router, 0)));
-	struct generation *read;
 
 	for (unsigned i = 0; i < snapshot->readings->len; i++) {
 		const struct reading *reading = &g_array_index(snapshot->readings, struct reading, i);
@@ -366,9 +396,9 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 		uint32_t fixed;
 
 		if (meter)
-			settle_meter(ledger, batch, meter, reading, &snapshot->at, plan,
+			settle_meter(ledger, batch, meter, reading, snapshot, plan,
 			             (saw_all ? 0 : FLAG_GAP) |
-			             (books->catchup && meter->id < ledger->first_own_meter ? FLAG_CATCHUP : 0));
+			             (of->catchup && meter->id < ledger->first_own_meter ? FLAG_CATCHUP : 0));
 		else if (plan_find(plan, &reading->key, &fixed))
 			begin_meter(ledger, batch, of, &reading->key, fixed, &snapshot->at, &reading->counts,
 			            FLAG_UNKNOWN_START);
@@ -383,10 +413,59 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 	else if (plan->meters->len || books)
 		cover(ledger, batch, plan, from_us, snapshot->at.utc_us);
 
-	read = generation_new(of->tag, of->boot, of->node, of->ns, of->router, of->basis);
-	read->made_at = of->made_at;
-	read->read_at = snapshot->at;
-	g_ptr_array_add(batch->generations, read);
+	mark_read(batch, of, &snapshot->at);
+}
+
+/* The last reading of one meter; of a counter that is not there any more, what it counted since is not known. */
+static void end_with(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                     const struct snapshot *last, unsigned flags)
+{
+	struct reading reading = { .key = meter->key };
+	const struct counts *counts = snapshot_find(last, &meter->key);
+	const struct meter *after;
+
+	if (!counts && !counts_is_zero(&meter->last))
+		add_coverage(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
+		             label(ledger, meter->of, last_read(meter), &last->at), last->at.utc_us,
+		             "the counter was removed before a last reading");
+	reading.counts = counts ? *counts : meter->last;
+	if (is_below(&reading.counts, &meter->last)) {
+		settle_reset(ledger, batch, meter, &reading, &last->at, false, 0);
+		return;
+	}
+	after = move_meter(ledger, batch, meter, &last->at, &reading.counts, flags);
+	end_meter(batch, after ? after : meter, last->at.utc_us);
+}
+
+void ledger_end(const struct ledger *ledger, const struct plan *plan, const struct snapshot *last, struct batch *batch)
+{
+	const struct books *books = books_find(ledger, plan->ns);
+	bool saw_all = !last->missed && (plan->standby || !is_blind(books_latest_coverage(ledger, batch, plan->router, 0)));
+	struct generation *of = NULL;
+	GHashTableIter each;
+	int64_t from_us;
+	void *item;
+
+	if (!books)
+		return;
+	g_hash_table_iter_init(&each, books->meters);
+	while (g_hash_table_iter_next(&each, &item, NULL)) {
+		struct meter *meter = item;
+
+		if (!g_str_equal(meter->of->tag, last->generation))
+			continue;
+		of = meter->of;
+		end_with(ledger, batch, meter, last, (saw_all ? 0 : FLAG_GAP) |
+		         (of->catchup && meter->id < ledger->first_own_meter ? FLAG_CATCHUP : 0));
+	}
+	if (!of)
+		return;
+	from_us = label(ledger, of, &of->read_at, &last->at);
+	if (last->missed)
+		miss(ledger, batch, plan, from_us, last->at.utc_us, last->missed);
+	else
+		cover(ledger, batch, plan, from_us, last->at.utc_us);
+	mark_read(batch, of, &last->at);
 }
 
 void ledger_bury(const struct ledger *ledger, GHashTable *present, const struct instant *now, struct batch *batch)

@@ -53,9 +53,12 @@ struct ledger *ledger_new(const char *node, const char *boot, int64_t interval_u
 void ledger_free(struct ledger *ledger);
 
 /* Adds to batch a meter with baseline 0 for each meter of the plan that has none open in this generation and no
- * counter in found (the namespace's snapshot, or NULL where nothing of ours was there). */
+ * counter in found (the namespace's snapshot, or NULL where nothing of ours was there).  since: when the router was last
+ * seen without what is new in it; NULL: at its last reading.  An address that is served already may have had traffic
+ * since then: a gap.  Where found has another generation, that one goes on until the new one takes over. */
 void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *generation, enum basis basis,
-                 const struct snapshot *found, const struct instant *now, struct batch *batch);
+                 const struct snapshot *found, const struct instant *since, const struct instant *now,
+                 struct batch *batch);
 
 /* Adds to batch a gap from the generation's last reading until now: what was there to count was not all counted.  Called
  * before that is mended, so that it stays known whatever happens next; the reading behind it has missed set. */
@@ -71,6 +74,10 @@ void ledger_miss(const struct ledger *ledger, const struct plan *plan, const cha
  */
 void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum basis basis,
                    const struct snapshot *snapshot, struct batch *batch);
+
+/* Adds to batch what the last reading of a generation tells, and the end of all of its meters: it has stopped counting, or
+ * its namespace is gone.  Other generations of the namespace are not touched. */
+void ledger_end(const struct ledger *ledger, const struct plan *plan, const struct snapshot *last, struct batch *batch);
 
 /* True if a counter of the snapshot stands below its baseline: the caller reads once more before settling. */
 bool ledger_shrunk(const struct ledger *ledger, const struct snapshot *snapshot, const char *ns);

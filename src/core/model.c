@@ -56,6 +56,7 @@ void snapshot_free(struct snapshot *snapshot)
 {
 	if (!snapshot)
 		return;
+	snapshot_free(snapshot->former);
 	g_free(snapshot->generation);
 	g_array_unref(snapshot->readings);
 	g_free(snapshot);

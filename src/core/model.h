@@ -19,6 +19,7 @@
 
 #define CLASS_NAME_MAX 15  /* a class name is [a-z][a-z0-9_]*, so that it can stand in the name of a counter */
 #define GENERATION_LEN 32  /* hexadecimal digits */
+#define PROMPT_US 100000   /* a change that is followed in this time needs no flag in a row */
 #define BOOT_ID_LEN 36     /* /proc/sys/kernel/random/boot_id */
 
 struct prefix {
@@ -74,6 +75,7 @@ struct meter_key {
 struct planned_meter {
 	struct meter_key key;
 	uint32_t fixed; /* the floating IP's fixed address; 0 for the other kinds */
+	bool served;    /* the address was there already at the look, so it may have had traffic */
 };
 
 struct class_range {
@@ -103,8 +105,10 @@ struct snapshot { /* all counters of ours in one namespace at one moment */
 	char *generation;    /* tag that lives and dies with the counters; NULL: nothing of ours is there */
 	bool intact;         /* rules and tables stand as we made them */
 	const char *missed;  /* constant: why it did not count all since the last reading; NULL: it did */
+	bool prompt;         /* what changed since the last reading was heard of and done at once (PROMPT_US) */
 	struct instant at;
 	GArray *readings;    /* of struct reading, ascending by key */
+	struct snapshot *former; /* a second generation there, which does not count (any more); usually NULL */
 };
 
 /* ---- what is kept: made by core/ledger, written by store/ ---- */
@@ -130,6 +134,7 @@ struct generation {
 	enum basis basis;
 	struct instant made_at; /* created, or found where we do not know it */
 	struct instant read_at; /* the last reading that is in the books; made_at before the first */
+	bool catchup;           /* it was last read by an earlier agent; not stored */
 };
 
 /* One counter pair, what it counts for, and what is already in the books.  A new one begins when either changes. */

@@ -6,12 +6,12 @@
 
 #include <string.h>
 
-static void add_meters(struct plan *plan, enum kind kind, uint32_t address, uint32_t fixed)
+static void add_meters(struct plan *plan, enum kind kind, uint32_t address, uint32_t fixed, bool served)
 {
 	for (unsigned i = 0; i < plan->classes->len; i++) {
 		struct planned_meter meter = {
 			.key = { .kind = kind, .address = address, .class_name = plan->classes->pdata[i] },
-			.fixed = fixed,
+			.fixed = fixed, .served = served,
 		};
 
 		g_array_append_val(plan->meters, meter);
@@ -54,12 +54,12 @@ struct plan *plan_make(const struct router *router, const struct classes *classe
 	for (unsigned i = 0; i < router->floating->len; i++) {
 		const struct floating *floating = &g_array_index(router->floating, struct floating, i);
 
-		add_meters(plan, KIND_FLOATING, floating->address, floating->fixed);
+		add_meters(plan, KIND_FLOATING, floating->address, floating->fixed, floating->served);
 	}
 	if (router->gateway)
-		add_meters(plan, KIND_GATEWAY, router->gateway, 0);
+		add_meters(plan, KIND_GATEWAY, router->gateway, 0, router->gateway_served);
 	else if (!router->dvr)
-		add_meters(plan, KIND_UNATTRIBUTED, 0, 0);
+		add_meters(plan, KIND_UNATTRIBUTED, 0, 0, false);
 	g_array_sort(plan->meters, compare_planned);
 	return plan;
 }

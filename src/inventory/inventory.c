@@ -9,7 +9,6 @@
 
 #include "inventory/links.h"
 #include "inventory/nat.h"
-#include "kernel/netns.h"
 #include "kernel/nftables.h"
 #include "kernel/xtables.h"
 
@@ -17,11 +16,8 @@
 #include <errno.h>
 #include <linux/netlink.h>
 #include <string.h>
-#include <unistd.h>
 
 #define ATTEMPTS 5          /* at a piece that changes under our hands */
-#define WAIT_ROUNDS 5       /* for files that are no namespaces yet */
-#define WAIT_US 2000
 #define UUID_LEN 36
 
 /* ---- one namespace ---- */
@@ -86,13 +82,12 @@ static struct nat *read_nft_once(struct netlink *netlink, const struct links *li
 }
 
 /* A kernel without nf_tables has no rules in it. */
-static struct nat *read_nft(int ns_fd, const struct links *links, GError **error)
+static struct nat *read_nft(struct netlink *netlink, const struct links *links, GError **error)
 {
 	GError *refusal = NULL;
-	scoped_netlink *netlink = netlink_open(ns_fd, NETLINK_NETFILTER, &refusal);
 	struct nat *nat = NULL;
 
-	for (unsigned i = 0; netlink && !nat && i < ATTEMPTS && (!i || is_interrupted(refusal)); i++) {
+	for (unsigned i = 0; !nat && i < ATTEMPTS && (!i || is_interrupted(refusal)); i++) {
 		g_clear_error(&refusal);
 		nat = read_nft_once(netlink, links, &refusal);
 	}
@@ -118,7 +113,7 @@ static struct nat *read_legacy(int ns_fd, const struct links *links, GError **er
 {
 	SCOPED(nat) *nat = nat_new(links);
 
-	if (xtables_each_nat_rule(ns_fd, take_legacy_rule, nat, error))
+	if (xtables_each_rule(ns_fd, "nat", take_legacy_rule, nat, error))
 		return g_steal_pointer(&nat);
 	g_prefix_error(error, "cannot read legacy nat rules: ");
 	return NULL;
@@ -141,6 +136,11 @@ static const char *uuid_of(const char *ns)
 	return uuid;
 }
 
+bool inventory_is_router(const char *ns)
+{
+	return uuid_of(ns);
+}
+
 static void take_links(struct router *router, const struct links *links)
 {
 	bool dvr = links_has_role(links, DEVICE_DVR);
@@ -152,11 +152,11 @@ static void take_links(struct router *router, const struct links *links)
 	g_array_append_vals(router->onlink, links->onlink->data, links->onlink->len);
 }
 
-struct router *inventory_look(int ns_fd, const char *ns, GError **error)
+struct router *inventory_look(int ns_fd, struct netlink *netfilter, const char *ns, GError **error)
 {
 	const char *uuid = uuid_of(ns);
 	SCOPED(links) *links = read_links(ns_fd, error);
-	SCOPED(nat) *nft = links ? read_nft(ns_fd, links, error) : NULL;
+	SCOPED(nat) *nft = links ? read_nft(netfilter, links, error) : NULL;
 	SCOPED(nat) *legacy = nft ? read_legacy(ns_fd, links, error) : NULL;
 	struct router *router;
 
@@ -170,94 +170,15 @@ struct router *inventory_look(int ns_fd, const char *ns, GError **error)
 
 /* ---- all of them ---- */
 
-static void problem_free(void *data)
-{
-	struct inventory_problem *problem = data;
-
-	g_free(problem->ns);
-	g_free(problem->message);
-	g_free(problem);
-}
-
-static void add_problem(struct inventory *inventory, const char *ns, const char *message, bool is_router)
-{
-	struct inventory_problem *problem = g_new0(struct inventory_problem, 1);
-
-	problem->ns = g_strdup(ns);
-	problem->message = g_strdup(message);
-	problem->is_router = is_router;
-	g_ptr_array_add(inventory->problems, problem);
-}
-
-static void free_router(void *router)
-{
-	router_free(router);
-}
-
-static struct inventory *inventory_new(void)
-{
-	struct inventory *inventory = g_new0(struct inventory, 1);
-
-	inventory->routers = g_ptr_array_new_with_free_func(free_router);
-	inventory->problems = g_ptr_array_new_with_free_func(problem_free);
-	return inventory;
-}
-
-void inventory_free(struct inventory *inventory)
-{
-	if (!inventory)
-		return;
-	g_ptr_array_unref(inventory->routers);
-	g_ptr_array_unref(inventory->problems);
-	g_free(inventory);
-}
-SCOPED_DEFINE(inventory)
-
-/* Looks at one entry.  False if it is no namespace yet and can wait. */
-static bool look_at(struct inventory *inventory, const char *directory, const char *ns, bool can_wait)
-{
-	g_autoptr(GError) error = NULL;
-	int ns_fd = netns_open(directory, ns, &error);
-	struct router *router = ns_fd >= 0 ? inventory_look(ns_fd, ns, &error) : NULL;
-
-	if (ns_fd >= 0)
-		close(ns_fd);
-	if (router)
-		g_ptr_array_add(inventory->routers, router);
-	else if (can_wait && g_error_matches(error, NETNS_ERROR, NETNS_ERROR_NOT_YET))
-		return false;
-	else if (!g_error_matches(error, NETNS_ERROR, NETNS_ERROR_GONE))
-		add_problem(inventory, ns, error->message, true);
-	return true;
-}
-
-/* Looks at all names that can be looked at, and keeps those that have to wait. */
-static void look_at_all(struct inventory *inventory, const char *directory, GPtrArray *names, bool can_wait)
-{
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < names->len; i++) {
-		char *name = names->pdata[i];
-
-		if (look_at(inventory, directory, name, can_wait))
-			g_free(name);
-		else
-			names->pdata[kept++] = name;
-	}
-	names->len = kept;
-}
-
-static void take_name(struct inventory *inventory, const char *name, GPtrArray *names)
+static void take_name(const char *name, GPtrArray *names, GPtrArray *strangers)
 {
 	if (uuid_of(name))
 		g_ptr_array_add(names, g_strdup(name));
 	else if (g_str_has_prefix(name, "qrouter-") || g_str_has_prefix(name, "snat-"))
-		add_problem(inventory, name,
-		            "named like a router, but without a uuid (not one of Neutron's?)", false);
+		g_ptr_array_add(strangers, g_strdup(name));
 }
 
-/* The names of router namespaces; NULL if the directory cannot be read. */
-static GPtrArray *list_names(struct inventory *inventory, const char *directory, GError **error)
+GPtrArray *inventory_names(const char *directory, GPtrArray *strangers, GError **error)
 {
 	DIR *dir = opendir(directory);
 	GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
@@ -268,7 +189,7 @@ static GPtrArray *list_names(struct inventory *inventory, const char *directory,
 		return names;
 	if (dir) {
 		while ((errno = 0, entry = readdir(dir)))
-			take_name(inventory, entry->d_name, names);
+			take_name(entry->d_name, names, strangers);
 		number = errno;
 		closedir(dir);
 		if (!number)
@@ -278,27 +199,4 @@ static GPtrArray *list_names(struct inventory *inventory, const char *directory,
 	            "cannot read the netns directory %s: %s", directory, g_strerror(number));
 	g_ptr_array_unref(names);
 	return NULL;
-}
-
-static int compare_routers(const void *a, const void *b)
-{
-	const struct router *const *left = a, *const *right = b;
-
-	return strcmp((*left)->ns, (*right)->ns);
-}
-
-struct inventory *inventory_scan(const char *directory, GError **error)
-{
-	SCOPED(inventory) *inventory = inventory_new();
-	g_autoptr(GPtrArray) names = list_names(inventory, directory, error);
-
-	if (!names)
-		return NULL;
-	for (unsigned round = 0; round <= WAIT_ROUNDS && names->len; round++) {
-		if (round)
-			g_usleep(WAIT_US);
-		look_at_all(inventory, directory, names, round < WAIT_ROUNDS);
-	}
-	g_ptr_array_sort(inventory->routers, compare_routers);
-	return g_steal_pointer(&inventory);
 }

@@ -8,24 +8,16 @@
 
 #include "core/model.h"
 
-/* A namespace that could not be looked at in this round: its file exists, what is in it is not known. */
-struct inventory_problem {
-	char *ns;         /* as found; may hold any byte: escape before printing */
-	char *message;    /* why, in one line */
-	bool is_router;   /* named like a router (qrouter-UUID, snat-UUID): something may be unmetered */
-};
+struct netlink;
 
-struct inventory {
-	GPtrArray *routers;  /* of struct router *, ascending by ns */
-	GPtrArray *problems; /* of struct inventory_problem * */
-};
+/* Is it the name of a router's namespace, as Neutron gives them (qrouter-UUID, snat-UUID)? */
+bool inventory_is_router(const char *ns);
 
-/* Looks at all of directory.  Returns NULL only if the directory itself cannot be read; a directory that does not
- * exist is an empty inventory.  Namespaces that are not enterable yet are tried again for some milliseconds. */
-struct inventory *inventory_scan(const char *directory, GError **error);
-void inventory_free(struct inventory *inventory);
+/* The names in directory that are routers', in no order (of char *).  strangers gets those that only look like one; they
+ * may hold any byte.  A directory that does not exist is empty; NULL if it cannot be read.  The caller frees. */
+GPtrArray *inventory_names(const char *directory, GPtrArray *strangers, GError **error);
 
-/* Looks at one namespace that is open as ns_fd. */
-struct router *inventory_look(int ns_fd, const char *ns, GError **error);
+/* Looks at one namespace, open as ns_fd, by a socket of NETLINK_NETFILTER in it.  NULL on failure; the caller frees. */
+struct router *inventory_look(int ns_fd, struct netlink *netfilter, const char *ns, GError **error);
 
 #endif

@@ -25,6 +25,7 @@ struct netlink {
 	struct mnl_socket *socket;
 	int bus;
 	uint32_t portid, seq;
+	int refusal; /* errno of the last one */
 	char *buffer;
 };
 
@@ -216,6 +217,7 @@ static enum step take_error(struct netlink *netlink, const struct nlmsghdr *head
 	if (!(header->nlmsg_flags & NLM_F_CAPPED) && refusal->msg.nlmsg_len > MNL_NLMSG_HDRLEN)
 		offset += MNL_ALIGN(refusal->msg.nlmsg_len - MNL_NLMSG_HDRLEN);
 	wait->failed_seq = header->nlmsg_seq;
+	netlink->refusal = abs(refusal->error);
 	set_refusal(netlink, abs(refusal->error), extended_text(header, offset), error);
 	return STEP_FAILED;
 }
@@ -373,4 +375,9 @@ bool netlink_send_batch(struct netlink *netlink, const void *messages, size_t le
 	if (!done)
 		*failed_seq = wait.failed_seq;
 	return done;
+}
+
+int netlink_refusal(const struct netlink *netlink)
+{
+	return netlink->refusal;
 }

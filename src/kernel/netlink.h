@@ -38,4 +38,7 @@ bool netlink_talk(struct netlink *netlink, struct nlmsghdr *request, mnl_cb_t ca
 bool netlink_send_batch(struct netlink *netlink, const void *messages, size_t length, unsigned acks,
                         uint32_t *failed_seq, GError **error);
 
+/* The error number of the kernel's last refusal; some subsystems have numbers of their own, from 4096 on. */
+int netlink_refusal(const struct netlink *netlink);
+
 #endif

@@ -171,11 +171,6 @@ void fake_set(struct backend *backend, const char *ns, const struct meter_key *k
 
 /* ---- the hooks ---- */
 
-static bool fake_probe(struct backend *backend, GError **error)
-{
-	return true;
-}
-
 static struct snapshot *fake_read(struct backend *backend, const struct place *place, GError **error)
 {
 	struct fake_ns *ns = find(backend, place->ns);
@@ -226,10 +221,11 @@ static bool fake_sync(struct backend *backend, const struct place *place, const 
 	return true;
 }
 
-static bool fake_differs(struct backend *backend, const struct place *place, const struct plan *plan,
-                         const struct snapshot *found)
+static bool fake_compare(struct backend *backend, const struct place *place, const struct plan *plan,
+                         const struct snapshot *found, enum change *change, GError **error)
 {
-	return true; /* a sync too many does no harm */
+	*change = CHANGE_INSIDE; /* a sync too many does no harm */
+	return true;
 }
 
 static bool fake_lacks(struct backend *backend, const struct place *place, const struct plan *plan, bool *lacks,
@@ -280,8 +276,8 @@ struct backend *fake_new(void)
 	struct fake *fake = g_new(struct fake, 1);
 
 	fake->backend = (struct backend){
-		.name = "fake", .basis = BASIS_SKB, .probe = fake_probe, .read = fake_read, .sync = fake_sync,
-		.differs = fake_differs, .lacks = fake_lacks, .bury = fake_bury, .stop = fake_stop, .remove = fake_remove,
+		.name = "fake", .basis = BASIS_SKB, .read = fake_read, .sync = fake_sync,
+		.compare = fake_compare, .lacks = fake_lacks, .bury = fake_bury, .stop = fake_stop, .remove = fake_remove,
 		.free = fake_free,
 	};
 	fake->namespaces = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, ns_free);

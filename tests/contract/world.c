@@ -5,6 +5,7 @@
 #include "world.h"
 
 #include "core/prefix.h"
+#include "kernel/netlink.h"
 #include "kernel/netns.h"
 
 #include <arpa/inet.h>
@@ -21,6 +22,7 @@ static const char *const device_names[] = { "qg-contract", "rfp-contract", "qr-c
 struct world {
 	const struct router *router;
 	int ns_fd; /* -1: not real */
+	struct netlink *netfilter;
 	int devices[G_N_ELEMENTS(device_names)];
 };
 
@@ -105,6 +107,8 @@ struct world *world_new(const struct router *router, bool real)
 		return world;
 	world->ns_fd = netns_new(&error);
 	g_assert_no_error(error);
+	world->netfilter = netlink_open(world->ns_fd, NETLINK_NETFILTER, &error);
+	g_assert_no_error(error);
 	g_assert_true(netns_call(world->ns_fd, open_devices, world, &error));
 	add_addresses(world);
 	return world;
@@ -114,6 +118,7 @@ void world_free(struct world *world)
 {
 	for (unsigned i = 0; world->ns_fd >= 0 && i < G_N_ELEMENTS(device_names); i++)
 		close(world->devices[i]);
+	netlink_close(world->netfilter);
 	if (world->ns_fd >= 0)
 		close(world->ns_fd);
 	g_free(world);
@@ -121,7 +126,7 @@ void world_free(struct world *world)
 
 struct place world_place(const struct world *world)
 {
-	return (struct place){ .ns_fd = world->ns_fd, .ns = world->router->ns };
+	return (struct place){ .ns_fd = world->ns_fd, .netfilter = world->netfilter, .ns = world->router->ns };
 }
 
 static uint16_t header_checksum(const void *header, size_t length)
@@ -173,7 +178,9 @@ void world_stand_by(struct world *world, struct router *router)
 	command(world, "ip route flush table main");
 }
 
+/* A legacy table that was made once stays, empty (ip_tables.c), so only rules and chains of it are told. */
 char *world_ruleset(const struct world *world)
 {
-	return world->ns_fd < 0 ? g_strdup("") : output(world, "nft list ruleset");
+	return world->ns_fd < 0 ? g_strdup("") :
+	       output(world, "sh -c \"nft list ruleset; ipset save; iptables-legacy-save | grep -e ^-A -e fipmeter || :\"");
 }

@@ -24,7 +24,8 @@ void world_receive(struct world *world, struct backend *backend, const struct fa
 /* Takes all addresses and routes away, as keepalived does when the other node becomes master; the router says so too. */
 void world_stand_by(struct world *world, struct router *router);
 
-/* The rule set of the namespace as nft(8) shows it; "" for the fake.  The caller frees. */
+/* All rules and sets of the namespace as nft(8), iptables-save(8) and ipset(8) show them; "" for the fake.  The caller
+ * frees. */
 char *world_ruleset(const struct world *world);
 
 #endif

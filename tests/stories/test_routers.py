@@ -84,7 +84,9 @@ def test_a_running_agent_follows_a_router_that_goes_and_comes_back(lab, meter, g
         meter.sample()
     meter.stop()
     expect(lab, meter.usage(), {(*F, "internet"): (18, 1800, 0, 0)})
-    assert gaps(meter, "r2") and not gaps(meter, "r1")
+    assert not gaps(meter, "r2") and not gaps(meter, "r1")
+    if lab.flavour == "nft":        # legacy rules make no event: their address may be there before they are seen
+        assert not any(row["flags"] for row in meter.usage())
 
 
 def test_a_router_without_external_device_counts_nothing_until_it_has_one(lab, meter):

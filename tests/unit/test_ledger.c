@@ -30,6 +30,7 @@ static void set_meter(struct books_test *test, enum kind kind, uint32_t address,
 {
 	struct planned_meter meter = {
 		.key = { .kind = kind, .address = address, .class_name = g_intern_string("internet") }, .fixed = fixed,
+		.served = true,
 	};
 
 	g_array_append_val(test->plan->meters, meter);
@@ -119,7 +120,7 @@ static void birth(struct books_test *test, const char *tag)
 {
 	struct batch *batch = batch_new();
 
-	ledger_open(test->ledger, test->plan, tag, BASIS_SKB, test->kernel, &test->now, batch);
+	ledger_open(test->ledger, test->plan, tag, BASIS_SKB, test->kernel, NULL, &test->now, batch);
 	commit(test, batch);
 	g_free(test->kernel->generation);
 	test->kernel->generation = g_strdup(tag);
@@ -397,6 +398,117 @@ static void test_new_address_declares_what_it_missed(struct books_test *test, co
 	sample(test);
 }
 
+static void test_address_that_is_not_there_yet_missed_nothing(struct books_test *test, const void *data)
+{
+	birth(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	pass(test, MINUTE);
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = false;
+	birth(test, "g1");
+	count(test, 1, 10, 0);
+	sample(test);
+	g_assert_cmpuint(test->coverage->len, ==, 1);
+	g_assert_cmpuint(row(test, 0)->flags, ==, 0);
+}
+
+/* The gap begins where the router was last seen without the address, and lasts until its counter is read. */
+static void test_address_that_was_not_there_a_moment_ago(struct books_test *test, const void *data)
+{
+	struct batch *batch = batch_new();
+	struct instant since;
+	const struct coverage *gap;
+
+	birth(test, "g1");
+	sample(test);
+	pass(test, MINUTE);
+	since = test->now;
+	pass(test, MINUTE / 60);
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	ledger_open(test->ledger, test->plan, "g1", BASIS_SKB, test->kernel, &since, &test->now, batch);
+	commit(test, batch);
+	birth(test, "g1");
+	pass(test, MINUTE / 60);
+	sample(test);
+	gap = test->coverage->pdata[test->coverage->len - 2];
+	g_assert_cmpint(gap->state, ==, STATE_GAP);
+	g_assert_cmpuint(gap->address, ==, OTHER);
+	g_assert_cmpint(gap->end_us - gap->start_us, ==, 2 * MINUTE / 60);
+}
+
+static void test_change_that_is_followed_at_once_needs_no_flag(struct books_test *test, const void *data)
+{
+	birth(test, "g1");
+	count(test, 0, 100, 0);
+	g_array_index(test->plan->meters, struct planned_meter, 0).fixed = FIXED + 1;
+	pass(test, MINUTE);
+	test->kernel->prompt = true;
+	sample(test);
+	g_assert_cmpuint(row(test, 0)->flags, ==, 0);
+}
+
+static void end(struct books_test *test, struct snapshot *last)
+{
+	struct batch *batch = batch_new();
+
+	last->at = test->now;
+	ledger_end(test->ledger, test->plan, last, batch);
+	commit(test, batch);
+}
+
+static void test_last_reading_of_a_namespace_leaves_no_gap(struct books_test *test, const void *data)
+{
+	g_autoptr(GHashTable) present = g_hash_table_new(g_str_hash, g_str_equal);
+	struct batch *batch = batch_new();
+
+	birth(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	count(test, 0, 70, 0);
+	pass(test, MINUTE / 2);
+	end(test, test->kernel);
+	g_assert_cmpuint(row(test, 0)->counts.in_bytes, ==, 70);
+	g_assert_cmpuint(row(test, 0)->flags, ==, 0);
+	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 0);
+	ledger_bury(test->ledger, present, &test->now, batch);
+	g_assert_true(batch_is_empty(batch));
+	commit(test, batch);
+	g_assert_cmpuint(test->coverage->len, ==, 1);
+	g_assert_cmpint(((struct coverage *)test->coverage->pdata[0])->end_us, ==, test->now.utc_us);
+}
+
+/* A new generation takes over from one that goes on until then: no gap, no flag, nothing twice. */
+static void test_one_generation_takes_over_from_another(struct books_test *test, const void *data)
+{
+	SCOPED(snapshot) *former = NULL;
+
+	birth(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	count(test, 0, 70, 5);
+	pass(test, MINUTE / 2);
+	former = test->kernel;
+	test->kernel = snapshot_new();
+	test->kernel->generation = g_strdup(former->generation);
+	birth(test, "g2"); /* beside it: the old one is what was found */
+	count(test, 0, 30, 0);
+	pass(test, MINUTE / 2);
+	end(test, former);
+	sample(test);
+	g_assert_cmpuint(test->rows->len, ==, 2);
+	g_assert_cmpuint(row(test, 0)->counts.in_bytes, ==, 70);
+	g_assert_cmpuint(row(test, 1)->counts.in_bytes, ==, 30);
+	g_assert_cmpuint(row(test, 0)->flags | row(test, 1)->flags, ==, 0);
+	g_assert_cmpuint(test->coverage->len, ==, 1);
+	count(test, 0, 1, 0);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 2)->counts.in_bytes, ==, 1);
+	g_assert_cmpuint(row(test, 2)->flags, ==, 0);
+	g_assert_cmpint(row(test, 2)->start_us, ==, row(test, 1)->end_us);
+}
+
 static void test_birth_killed_before_the_kernel_is_taken_up(struct books_test *test, const void *data)
 {
 	birth(test, "g1");
@@ -514,6 +626,11 @@ int main(int argc, char **argv)
 	CASE(lost_generation_is_a_gap);
 	CASE(namespace_gone_ends_its_meters);
 	CASE(new_address_declares_what_it_missed);
+	CASE(address_that_is_not_there_yet_missed_nothing);
+	CASE(address_that_was_not_there_a_moment_ago);
+	CASE(change_that_is_followed_at_once_needs_no_flag);
+	CASE(last_reading_of_a_namespace_leaves_no_gap);
+	CASE(one_generation_takes_over_from_another);
 	CASE(birth_killed_before_the_kernel_is_taken_up);
 	CASE(clock_steps_change_no_sum);
 	CASE(master_that_was_standby_for_a_while);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a service manager does for the agent: keeps the descriptors of the namespaces that it holds, so that one that
+ * is deleted while the agent is away can still be read a last time (sd_pid_notify_with_fds(3), FDSTORE;
+ * systemd.service(5), FileDescriptorStoreMax).  Without one, nothing here does anything.
+ */
+#ifndef FIPMETER_CMD_SUPERVISOR_H
+#define FIPMETER_CMD_SUPERVISOR_H
+
+#include <glib.h>
+
+/* Hands over a copy of fd under name (letters, digits and dashes); takes it back. */
+void supervisor_keep(const char *name, int fd);
+void supervisor_drop(const char *name);
+
+/* What an earlier agent had handed over: name -> descriptor (GINT_TO_POINTER), the caller's.  Asked once. */
+GHashTable *supervisor_kept(void);
+
+#endif
