@@ -50,6 +50,7 @@ static bool make_backends(struct node *node, GError **error)
 		return false;
 	}
 	node->backends[BACKEND_NFT] = backend_nft_new();
+	node->backends[BACKEND_IPTABLES] = backend_iptables_new(node->config->xtables_lock);
 	node->usual = node->backends[MAX(backend_named(wanted), 0)];
 	return true;
 }

@@ -77,7 +77,7 @@ void node_options_clear(struct node_options *options);
 #define NODE_OPTIONS(options) \
 	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &(options)->config, "Configuration (" CONFIG_PATH ")", "FILE" }, \
 	{ "netns-dir", 0, 0, G_OPTION_ARG_FILENAME, &(options)->netns_dir, "Where the network namespaces are", "DIR" }, \
-	{ "backend", 0, 0, G_OPTION_ARG_STRING, &(options)->backend, "How to count: auto, nft", "NAME" }, \
+	{ "backend", 0, 0, G_OPTION_ARG_STRING, &(options)->backend, "How to count: auto, nft, iptables", "NAME" }, \
 	{ "node", 0, 0, G_OPTION_ARG_STRING, &(options)->node, "This node's name in the records", "NAME" }
 #define NODE_STATE_OPTION(options) \
 	{ "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &(options)->state_dir, "Where the usage is kept", "DIR" }

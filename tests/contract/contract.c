@@ -406,11 +406,17 @@ static void test_the_kernel_here_passes_the_probe(const void *data)
 
 /* ---- who is held to them ---- */
 
+static struct backend *make_iptables(void)
+{
+	return backend_iptables_new(NULL);
+}
+
 static const struct {
 	const char *name;
 	struct backend *(*make)(void);
 } backends[] = {
 	{ "nft", backend_nft_new },
+	{ "iptables", make_iptables },
 };
 
 static const struct {
