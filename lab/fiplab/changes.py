@@ -140,6 +140,14 @@ def gateway_change(lab, name, address):
     _restore(lab, router, neutron.scope_changed(router, [old.device], [new.device]))
 
 
+def agent_restart(lab, name):
+    """The l3-agent starts anew: nat rules of floating IPs stay, scope and metadata rules go for a while."""
+    router = lab.routers[name]
+    _restore(lab, router, neutron.restarted(router, "-D"))
+    lab.pause(1.0, 3.4)
+    _restore(lab, router, neutron.restarted(router, "-A"))
+
+
 def router_delete(lab, name):
     """In order, as the API asks for it: floating IPs, gateway, subnets, then the namespace. Its VMs stay."""
     router = lab.routers[name]

@@ -184,6 +184,10 @@ class Lab:
         with self._change(None):
             changes.master(self, router)
 
+    def agent_restart(self, router, pause=None):
+        with self._change(pause):
+            changes.agent_restart(self, router)
+
     def router_delete(self, router, pause=None):
         with self._change(pause):
             changes.router_delete(self, router)

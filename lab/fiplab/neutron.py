@@ -202,6 +202,14 @@ def scope_changed(router, removed=(), added=()):
     return text
 
 
+def restarted(router, verb):
+    """What an l3-agent that starts takes away ("-D") and puts back ("-A") a second or more later: scopes, metadata."""
+    in_filter, in_mangle = _scopes(router)
+    mark = f"-A {P}-PREROUTING {METADATA} -j MARK --set-xmark 0x1/0xffff"
+    return (edit("filter", _named(in_filter + METADATA_FILTER, verb)) + edit("mangle", _named(in_mangle + [mark], verb))
+            + edit("nat", [f"-D {P}-PREROUTING {METADATA_NAT}" if verb == "-D" else f"-I {P}-PREROUTING 1 {METADATA_NAT}"]))
+
+
 def internal_removed(router):
     devices = [port.device for port in router.internal]
     return (edit("filter", _named([_filter_scope(device) for device in devices], "-D"))

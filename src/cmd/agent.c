@@ -93,14 +93,43 @@ static gboolean on_look(void *data);
 static gboolean on_poll(void *data);
 static gboolean on_watch(int fd, GIOCondition condition, void *data);
 
+static bool hear(struct agent *agent, bool *everything)
+{
+	bool any = look_hear(&agent->node, everything);
+
+	for (unsigned i = 0; !agent->node.watch && i < WATCH_FDS; i++)
+		g_clear_handle_id(&agent->watching[i], g_source_remove);
+	return any;
+}
+
+/* Changes come in swarms: what comes within some milliseconds is looked at together, and a router that changes all the
+ * time is looked at some forty times a second. */
+static void look_soon(struct agent *agent)
+{
+	int64_t since_ms = (clock_now().boot_us - agent->looked_us) / 1000;
+
+	if (!agent->looking)
+		agent->looking = g_timeout_add(since_ms < SPACE_MS ? SPACE_MS - since_ms : GATHER_MS, on_look, agent);
+}
+
+/* Takes what is waiting: it happened since the begin of the cycle that has just ended, or now. */
+static void listen_now(struct agent *agent)
+{
+	bool everything;
+
+	if (!hear(agent, &everything))
+		return;
+	agent->everything |= everything;
+	look_soon(agent);
+}
+
 /* One cycle with its end.  Names that wait for their namespace, or for an old one to go, are looked at again soon. */
 static void run_cycle(struct agent *agent, enum look which)
 {
 	struct node *node = &agent->node;
 	g_autoptr(GError) error = NULL;
 
-	if (!node->busy_us)
-		node->busy_us = clock_now().boot_us;
+	node->busy_us = clock_now().boot_us;
 	if (!(agent->dry_run ? dry_cycle : cycle)(node, which, &error))
 		node_complain(node, which == LOOK_HEARD ? "what changed, retrying at the next sample" :
 		              "this sample, retrying at the next", error->message);
@@ -111,6 +140,7 @@ static void run_cycle(struct agent *agent, enum look which)
 		agent->looking = g_timeout_add(RETRY_MS, on_look, agent);
 	if (!agent->polling && look_wants_poll(node))
 		agent->polling = g_timeout_add(POLL_MS, on_poll, agent);
+	listen_now(agent);
 }
 
 static void watch_attach(struct agent *agent)
@@ -124,15 +154,6 @@ static void watch_attach(struct agent *agent)
 	watch_fds(agent->node.watch, fds);
 	for (unsigned i = 0; i < WATCH_FDS; i++)
 		agent->watching[i] = g_unix_fd_add(fds[i], G_IO_IN, on_watch, agent);
-}
-
-static bool hear(struct agent *agent, bool *everything)
-{
-	bool any = look_hear(&agent->node, everything);
-
-	for (unsigned i = 0; !agent->node.watch && i < WATCH_FDS; i++)
-		g_clear_handle_id(&agent->watching[i], g_source_remove);
-	return any;
 }
 
 /* A sample: first what is waiting to be heard, so that it is of routers as they are now. */
@@ -165,25 +186,9 @@ static gboolean on_look(void *data)
 	return G_SOURCE_REMOVE;
 }
 
-/* Changes come in swarms: what comes within some milliseconds is looked at together, and a router that changes all the
- * time is looked at some forty times a second. */
-static void look_soon(struct agent *agent)
-{
-	int64_t since_ms = (clock_now().boot_us - agent->looked_us) / 1000;
-
-	if (!agent->looking)
-		agent->looking = g_timeout_add(since_ms < SPACE_MS ? SPACE_MS - since_ms : GATHER_MS, on_look, agent);
-}
-
 static gboolean on_watch(int fd, GIOCondition condition, void *data)
 {
-	struct agent *agent = data;
-	bool everything;
-
-	if (hear(agent, &everything)) {
-		agent->everything |= everything;
-		look_soon(agent);
-	}
+	listen_now(data);
 	return G_SOURCE_CONTINUE;
 }
 

@@ -67,6 +67,12 @@ def flavour(request):
     return request.param
 
 
+@pytest.fixture(scope="session", params=["count-nft", "count-iptables"])
+def backend(request):
+    """What counts in the kernel."""
+    return request.param.removeprefix("count-")
+
+
 @pytest.fixture
 def lab(request, shared_labs, flavour):
     own = request.node.get_closest_marker("own_lab")
@@ -82,9 +88,9 @@ def lab(request, shared_labs, flavour):
 
 
 @pytest.fixture
-def meter(lab, tmp_path):
+def meter(lab, backend, tmp_path):
     """A meter that has not looked at anything yet."""
-    meter = Meter(lab, tmp_path)
+    meter = Meter(lab, tmp_path, backend)
     try:
         yield meter
         meter.leave()

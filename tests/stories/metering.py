@@ -34,16 +34,21 @@ def now_us():
 
 
 class Meter:
-    def __init__(self, lab, directory):
+    def __init__(self, lab, directory, backend="nft"):
         assert PROGRAM.exists(), f"{PROGRAM} is not there: make build"
         directory.mkdir(exist_ok=True)
         self.lab = lab
         self.state = directory / "state"
         # What the machine itself may have in /etc is no part of the story.
         self.config = directory / "fipmeter.conf"
-        self.config.write_text("")
+        self.backend = backend
+        self.configure("")
         self.log = directory / "agent.log"
         self.process = None
+
+    def configure(self, text):
+        """Write the configuration: this meter's back end, then text."""
+        self.config.write_text(f"[agent]\nbackend = {self.backend}\n{text}")
 
     # --- running ---
 
