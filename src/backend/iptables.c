@@ -160,9 +160,11 @@ static char *plan_digest(const struct plan *plan)
 
 static void remember(struct known *known, const char *tag, const char *plan)
 {
-	forget_plan(known);
-	known->tag = g_strdup(tag);
-	known->plan = g_strdup(plan);
+	if (known->plan != plan) {
+		forget_plan(known);
+		known->tag = g_strdup(tag);
+		known->plan = g_strdup(plan);
+	}
 	known->content = ipt_bank_content(&known->standing.banks[known->live]);
 }
 
@@ -278,17 +280,32 @@ static bool change_inside(struct known *known, const struct place *place, const 
 	return done || refuse(error);
 }
 
+/* From here on whoever changes something in the sets is somebody else. */
+static bool remember_content(struct known *known, const struct place *place, const char *tag, const char *plan,
+                             GError **error)
+{
+	if (!ipt_standing_read(place->netfilter, &known->standing, error))
+		return refuse(error);
+	remember(known, tag, plan);
+	return true;
+}
+
 static bool iptables_sync(struct backend *backend, const struct place *place, const struct plan *plan, const char *tag,
                           const struct snapshot *found, GError **error)
 {
 	struct known *known = known_of(backend, place);
+	g_autofree char *digest = plan_digest(plan);
+	bool inside = found->generation && known->live >= 0 && g_str_equal(found->generation, tag);
+	unsigned other = found->generation ? 1 - (unsigned)MAX(known->live, 0) : 0;
 
 	forget_plan(known);
 	if (!ipt_standing_read(place->netfilter, &known->standing, error))
 		return refuse(error);
-	if (found->generation && known->live >= 0 && g_str_equal(found->generation, tag))
-		return change_inside(known, place, plan, tag, error);
-	return build(backend, place, plan, tag, found->generation ? 1 - (unsigned)MAX(known->live, 0) : 0, error);
+	if (!(inside ? change_inside(known, place, plan, tag, error) : build(backend, place, plan, tag, other, error)))
+		return false;
+	if (!inside)
+		known->live = (int)other;
+	return remember_content(known, place, tag, digest, error);
 }
 
 static bool iptables_lacks(struct backend *backend, const struct place *place, const struct plan *plan, bool *lacks,
@@ -319,8 +336,8 @@ static bool iptables_bury(struct backend *backend, const struct place *place, co
 	for (unsigned i = 0; plan && i < found->readings->len; i++) {
 		if (plan_find(plan, &g_array_index(found->readings, struct reading, i).key, NULL))
 			continue;
-		forget_plan(known);
-		return ipt_bury(place->netfilter, &known->standing.banks[bank], plan, error) || refuse(error);
+		return (ipt_bury(place->netfilter, &known->standing.banks[bank], plan, error) || refuse(error)) &&
+		       (!known->plan || remember_content(known, place, known->tag, known->plan, error));
 	}
 	return true;
 }

@@ -151,7 +151,8 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 			continue;
 		any = true;
 		if (!site->found->intact)
-			site->missed = "rules of ours were found changed or missing";
+			site->missed = site->between = "rules of ours were found changed or missing";
+		site->stopped_at = clock_now();
 		if (!site->backend->stop(site->backend, &site->place, &error))
 			node_fail_site(node, site, error);
 	}
@@ -192,6 +193,7 @@ bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), G
 
 		if (!site->going || site->failed || !site->found->generation)
 			continue;
+		site->found->at = site->stopped_at; /* what is read later is what it was then */
 		site->found->missed = site->missed;
 		ledger_end(node->ledger, site->plan, site->found, batch);
 	}
@@ -226,7 +228,7 @@ static bool evict(struct node *node, struct backend *backend, GError **error)
 			continue;
 		site->backend = backend;
 		if (read_into(node, site) && is_left_over(site))
-			site->missed = "the back end was changed";
+			site->between = "the back end was changed";
 	}
 	done = cycle_take_down(node, is_left_over, error);
 	for (unsigned i = 0; i < node->turn->len; i++)
@@ -297,8 +299,8 @@ static void open_meters(struct node *node, struct site *site, enum change change
 		g_clear_pointer(&site->tag, g_free);
 	if (site->found->generation)
 		declare_missed(node, site, now, batch);
-	else if (site->missed)
-		ledger_miss(node->ledger, site->plan, site->missed, now, batch);
+	else if (site->between)
+		ledger_miss(node->ledger, site->plan, site->between, now, batch);
 	if (!site->tag)
 		site->tag = backend_new_tag();
 	ledger_open(node->ledger, site->plan, site->tag, site->backend->basis, site->found,
@@ -414,7 +416,7 @@ bool cycle_settle(struct node *node, GError **error)
 	for (unsigned i = 0; i < due->len; i++) {
 		struct site *site = due->pdata[i];
 
-		site->found->missed = site->missed;
+		site->found->missed = site->missed ? site->missed : site->between;
 		ledger_settle(node->ledger, site->plan, site->backend->basis, site->found, batch);
 	}
 	if (node->all)

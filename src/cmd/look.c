@@ -260,11 +260,13 @@ static void look_at(struct node *node, struct site *site)
 		node_fail_site(node, site, error);
 		return;
 	}
-	recall_prefixes(site, router);
+	if (!site->gone)
+		recall_prefixes(site, router);
 	router_free(site->router);
 	plan_free(site->plan);
 	site->router = router;
 	site->plan = plan_make(router, node->config->classes);
+	site->plan->standby &= !site->gone; /* without its addresses it only looks like one */
 	site->since = site->known_at;
 	site->known_at = now;
 	site->legacy_nat = legacy_nat;
@@ -282,7 +284,7 @@ static void forget_cycle(struct site *site)
 {
 	g_clear_pointer(&site->found, snapshot_free);
 	g_clear_pointer(&site->tag, g_free);
-	site->missed = NULL;
+	site->missed = site->between = NULL;
 	site->followed_us = 0;
 	site->going = site->synced = site->failed = false;
 }

@@ -39,7 +39,9 @@ struct site {
 	struct snapshot *found;    /* NULL: not read */
 	char *tag;                 /* of the generation that counts here, or will */
 	const char *missed;        /* constant: why what stood there did not count all; NULL: it did */
+	const char *between;       /* constant: why nothing counted between the old counters and the new ones; or NULL */
 	int64_t followed_us;       /* boot clock: when the change was heard of that the look of this cycle found; 0: not */
+	struct instant stopped_at; /* when what stands there was stopped, to be taken down */
 	bool going;                /* what stands there is taken down in this cycle */
 	bool synced;               /* changed in this cycle: read again before settling */
 	bool failed;

@@ -365,10 +365,13 @@ void ledger_miss(const struct ledger *ledger, const struct plan *plan, const cha
                  struct batch *batch)
 {
 	const struct books *books = books_find(ledger, plan->ns);
+	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
 
 	if (books && books->generation)
 		miss(ledger, batch, plan, label(ledger, books->generation, &books->generation->read_at, now),
 		     now->utc_us, reason);
+	else if (latest)
+		miss(ledger, batch, plan, MIN(latest->end_us, now->utc_us), now->utc_us, reason);
 }
 
 /* The generation has been read. */

@@ -60,7 +60,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch);
 
-/* Adds to batch a gap from the generation's last reading until now: what was there to count was not all counted.  Called
+/* Adds to batch a gap from the last reading until now: what was there to count was not all counted.  Called
  * before that is mended, so that it stays known whatever happens next; the reading behind it has missed set. */
 void ledger_miss(const struct ledger *ledger, const struct plan *plan, const char *reason, const struct instant *now,
                  struct batch *batch);

@@ -84,8 +84,12 @@ class Meter:
         before = now_us()
         argv = [PROGRAM, *self.node_argv("agent", "--interval", interval_s)]
         with self.log.open("a") as log:
-            self.process = self.lab.popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = self.launch(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._wait_sampled(before)
+
+    def launch(self, argv, **options):
+        """How the agent is started; a story may put a service manager here."""
+        return self.lab.popen(argv, **options)
 
     @property
     def pid(self):

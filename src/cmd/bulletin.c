@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See bulletin.h.  Between two samples a cycle is about few routers, and there may be forty a second: what is told of each
+ * router is kept as JSON, and made anew only for those that the cycle was about.
+ */
+#include "cmd/bulletin.h"
+
+#include "cmd/node.h"
+#include "kernel/clock.h"
+#include "kernel/lock.h"
+#include "kernel/xtlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SUFFIX ".json"
+#define SYSTEMS_DIR "/run/netns" /* the only one that ip(8) knows */
+
+struct bulletin {
+	char *path, *temporary;
+	gid_t group;          /* may read; (gid_t)-1: there is no such group */
+	int64_t started_us, sampled_us, kept_us;
+	char *failure, *locks;
+	json_t *routers, *problems;
+};
+
+struct bulletin *bulletin_new(const char *netns_dir)
+{
+	struct bulletin *bulletin = g_new0(struct bulletin, 1);
+	const struct group *group = getgrnam(STORE_GROUP);
+	g_autofree char *directory = NULL;
+
+	bulletin->path = node_run_path(netns_dir, SUFFIX);
+	bulletin->temporary = g_strconcat(bulletin->path, ".new", NULL);
+	bulletin->group = group ? group->gr_gid : (gid_t)-1;
+	bulletin->started_us = clock_now().utc_us;
+	bulletin->failure = g_strdup("");
+	bulletin->locks = g_strdup("");
+	bulletin->routers = json_object();
+	bulletin->problems = json_object();
+	directory = g_path_get_dirname(bulletin->path);
+	if (group && chown(directory, (uid_t)-1, group->gr_gid) < 0)
+		bulletin->group = (gid_t)-1; /* not ours to give: root alone reads */
+	return bulletin;
+}
+
+void bulletin_free(struct bulletin *bulletin)
+{
+	if (!bulletin)
+		return;
+	unlink(bulletin->path);
+	g_free(bulletin->path);
+	g_free(bulletin->temporary);
+	g_free(bulletin->failure);
+	g_free(bulletin->locks);
+	json_decref(bulletin->routers);
+	json_decref(bulletin->problems);
+	g_free(bulletin);
+}
+
+/* ---- what is told of a router ---- */
+
+static json_t *text_json(const char *text)
+{
+	g_autofree char *printable = cmd_escape(text);
+
+	return json_string(printable);
+}
+
+static json_t *address_json(uint32_t address)
+{
+	g_autofree char *text = address_to_string(address);
+
+	return json_string(text);
+}
+
+static json_t *floating_json(const struct router *router)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; router && i < router->floating->len; i++) {
+		const struct floating *each = &g_array_index(router->floating, struct floating, i);
+
+		json_array_append_new(list, json_pack("{s:o, s:o, s:b}", "address", address_json(each->address),
+		                                      "fixed", address_json(each->fixed), "served", each->served));
+	}
+	return list;
+}
+
+static const char *role_of(const struct site *site)
+{
+	return !site->router ? "" : !site->router->external ? "internal" : site->plan->standby ? "standby" : "master";
+}
+
+/* ip(8) looks into one directory alone; elsewhere nsenter(1) has to be told the file. */
+static char *list_command(const struct node *node, const struct site *site)
+{
+	g_autofree char *file = NULL, *quoted = NULL;
+
+	if (g_str_equal(node->config->netns_dir, SYSTEMS_DIR))
+		return g_strdup_printf("ip netns exec %s %s", site->ns, site->backend->list);
+	file = g_build_filename(node->config->netns_dir, site->ns, NULL);
+	quoted = g_shell_quote(file);
+	return g_strdup_printf("nsenter --net=%s %s", quoted, site->backend->list);
+}
+
+/* former: what was told of it before, or NULL.  A site that could not be read keeps its last reading. */
+static json_t *router_json(const struct node *node, const struct site *site, const json_t *former)
+{
+	const struct router *router = site->router;
+	const char *dash = strchr(site->ns, '-'); /* qrouter-UUID, snat-UUID */
+	g_autofree char *list = list_command(node, site);
+	json_t *generation = site->found ? text_json(site->found->generation ? site->found->generation : "") :
+	                     former ? json_incref(json_object_get(former, "generation")) : json_string("");
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:b, s:o, s:o, s:o}",
+		"router", router ? router->name : dash ? dash + 1 : site->ns, "namespace", site->ns,
+		"flavour", router ? flavour_name(router->flavour) : "", "backend", site->backend->name,
+		"role", role_of(site), "dvr", router && router->dvr,
+		"gateway", address_json(router ? router->gateway : 0),
+		"gateway_served", router && router->gateway_served, "floating", floating_json(router),
+		"list_command", text_json(list), "generation", generation);
+}
+
+/* True if something else than the time of its last reading is new. */
+static bool tell_router(const struct node *node, const struct site *site)
+{
+	json_t *routers = node->bulletin->routers, *former = json_object_get(routers, site->ns);
+	json_t *told = router_json(node, site, former), *read = json_object_get(former, "last_reading");
+	bool is_new;
+
+	json_object_set_new(told, "last_reading", read ? json_incref(read) : json_integer(0));
+	is_new = !json_equal(told, former);
+	if (site->found)
+		json_object_set_new(told, "last_reading", json_integer(site->found->at.utc_us));
+	json_object_set_new(routers, site->ns, told);
+	return is_new;
+}
+
+/* ---- what is told of the node ---- */
+
+static bool tell_routers(const struct node *node)
+{
+	bool is_new = false;
+	const char *ns;
+	json_t *told;
+	void *next;
+
+	for (unsigned i = 0; i < node->turn->len; i++)
+		is_new |= tell_router(node, node->turn->pdata[i]);
+	json_object_foreach_safe(node->bulletin->routers, next, ns, told) {
+		const struct site *site = g_hash_table_lookup(node->sites, ns);
+
+		if (site && !site->gone)
+			continue;
+		json_object_del(node->bulletin->routers, ns);
+		is_new = true;
+	}
+	return is_new;
+}
+
+static bool tell_problems(const struct node *node)
+{
+	struct bulletin *bulletin = node->bulletin;
+	json_t *problems = json_object();
+	GHashTableIter each;
+	void *about, *message;
+	bool is_new;
+
+	g_hash_table_iter_init(&each, node->complaints);
+	while (g_hash_table_iter_next(&each, &about, &message)) {
+		g_autofree char *printable = cmd_escape(about);
+
+		json_object_set_new(problems, printable, text_json(message));
+	}
+	is_new = !json_equal(problems, bulletin->problems);
+	json_decref(bulletin->problems);
+	bulletin->problems = problems;
+	return is_new;
+}
+
+static void set_text(char **text, const char *value)
+{
+	g_free(*text);
+	*text = g_strdup(value);
+}
+
+/* A change that could not be kept counts as much as a sample; only a sample that could tells that all is well again. */
+static bool tell_failure(const struct node *node, const GError *failure)
+{
+	struct bulletin *bulletin = node->bulletin;
+	const char *message = failure ? failure->message : node->all ? "" : bulletin->failure;
+	bool is_new = !g_str_equal(message, bulletin->failure);
+
+	if (is_new)
+		set_text(&bulletin->failure, message);
+	return is_new;
+}
+
+static bool uses_legacy_tables(const struct node *node)
+{
+	GHashTableIter each;
+	void *site;
+
+	g_hash_table_iter_init(&each, node->sites);
+	while (g_hash_table_iter_next(&each, NULL, &site))
+		if (((struct site *)site)->backend == node->backends[BACKEND_IPTABLES])
+			return true;
+	return false;
+}
+
+static void tell_locks(const struct node *node)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *locks = NULL;
+
+	if (uses_legacy_tables(node))
+		locks = xtlock_describe(node->config->xtables_lock, &error);
+	set_text(&node->bulletin->locks, locks ? locks : error ? error->message : "");
+}
+
+static json_t *bulletin_json(const struct node *node)
+{
+	const struct bulletin *bulletin = node->bulletin;
+
+	return json_pack("{s:o, s:i, s:s, s:I, s:i, s:o, s:o, s:s, s:I, s:I, s:o, s:b, s:o, s:O, s:O}",
+		"node", text_json(node->name), "pid", (int)getpid(), "version", FIPMETER_VERSION,
+		"started", (json_int_t)bulletin->started_us, "interval_s", node->config->interval_s,
+		"netns_dir", text_json(node->config->netns_dir), "state_dir", text_json(node->config->state_dir),
+		"backend", node->usual->name, "sampled", (json_int_t)bulletin->sampled_us,
+		"kept", (json_int_t)bulletin->kept_us, "failure", text_json(bulletin->failure),
+		"events", node->watch != NULL, "locks", text_json(bulletin->locks),
+		"problems", bulletin->problems, "routers", bulletin->routers);
+}
+
+/* ---- writing ---- */
+
+static bool fill(const struct bulletin *bulletin, const char *text, GError **error)
+{
+	size_t length = strlen(text), done = 0;
+	int fd = open(bulletin->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+
+	if (fd >= 0 && bulletin->group != (gid_t)-1 && fchown(fd, (uid_t)-1, bulletin->group) < 0)
+		done = 0; /* root alone reads, then */
+	while (fd >= 0 && done < length) {
+		ssize_t n = write(fd, text + done, length - done);
+
+		if (n < 0 && errno != EINTR)
+			break;
+		done += MAX(n, 0);
+	}
+	if (fd < 0 || done < length)
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", bulletin->temporary,
+		            g_strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 && done == length;
+}
+
+/* Not synced to a disk: after a crash of the machine no agent runs and nobody asks. */
+static bool write_file(const struct bulletin *bulletin, json_t *told, GError **error)
+{
+	char *text = json_dumps(told, JSON_COMPACT);
+	bool done = fill(bulletin, text, error);
+
+	free(text);
+	if (done && rename(bulletin->temporary, bulletin->path) < 0) {
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", bulletin->path,
+		            g_strerror(errno));
+		done = false;
+	}
+	if (!done)
+		unlink(bulletin->temporary);
+	return done;
+}
+
+void bulletin_post(struct node *node, const GError *failure)
+{
+	struct bulletin *bulletin = node->bulletin;
+	g_autoptr(GError) error = NULL;
+	json_t *told;
+	bool is_new;
+
+	if (!bulletin)
+		return;
+	is_new = tell_routers(node) | tell_problems(node) | tell_failure(node, failure) | node->all;
+	if (!is_new)
+		return;
+	if (node->all) {
+		bulletin->sampled_us = clock_now().utc_us;
+		bulletin->kept_us = failure ? bulletin->kept_us : bulletin->sampled_us;
+		tell_locks(node);
+	}
+	told = bulletin_json(node);
+	if (!write_file(bulletin, told, &error))
+		node_complain(node, "what `fipmeter status` reads", error->message);
+	json_decref(told);
+}
+
+/* ---- reading ---- */
+
+static bool load(const char *path, json_t **told, GError **error)
+{
+	g_autofree char *text = NULL;
+	json_error_t reason;
+	gsize length;
+
+	if (!g_file_get_contents(path, &text, &length, error)) {
+		if (g_error_matches(*error, G_FILE_ERROR, G_FILE_ERROR_ACCES))
+			g_prefix_error(error, "to read what the agent tells, be root or in the group " STORE_GROUP ": ");
+		return false;
+	}
+	*told = json_loadb(text, length, JSON_REJECT_DUPLICATES, &reason);
+	if (json_is_object(json_object_get(*told, "routers")) && json_is_object(json_object_get(*told, "problems")))
+		return true;
+	g_clear_pointer(told, json_decref);
+	g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "%s: no agent of fipmeter wrote this", path);
+	return false;
+}
+
+/* An agent that began when the directory was not there yet had no better name for the file. */
+static char *find(const char *netns_dir, json_t **told, GError **error)
+{
+	g_autofree char *path = node_run_path(netns_dir, SUFFIX), *nameless = node_run_path("", SUFFIX);
+	GError *failure = NULL;
+
+	*told = NULL;
+	if (load(path, told, &failure))
+		return g_steal_pointer(&path);
+	if (!g_error_matches(failure, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+		g_propagate_error(error, failure);
+		return NULL;
+	}
+	g_clear_error(&failure);
+	if (load(nameless, told, &failure) &&
+	    !g_strcmp0(json_string_value(json_object_get(*told, "netns_dir")), netns_dir))
+		return g_steal_pointer(&nameless);
+	g_clear_error(&failure);
+	g_clear_pointer(told, json_decref);
+	return g_steal_pointer(&path);
+}
+
+bool bulletin_read(const char *netns_dir, json_t **told, long *holder, GError **error)
+{
+	g_autofree char *path = find(netns_dir, told, error), *lock = NULL;
+	g_autoptr(GError) refusal = NULL;
+	long pid;
+
+	if (!path)
+		return false;
+	path[strlen(path) - strlen(SUFFIX)] = '\0';
+	lock = g_strconcat(path, ".lock", NULL);
+	if (lock_ask(lock, holder, &refusal))
+		return true;
+	pid = json_integer_value(json_object_get(*told, "pid"));
+	*holder = pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) ? pid : 0;
+	return true;
+}
