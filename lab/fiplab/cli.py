@@ -174,6 +174,7 @@ def build_parser():
     _add_change(add, "disassociate", "take a floating IP away", ["floating"])
     _add_change(add, "move", "move a floating IP to another VM", ["floating", "vm"])
     _add_change(add, "gateway-change", "give a router another gateway port and address", ["router", "address"])
+    _add_change(add, "agent-restart", "restart the l3-agent: its scope and metadata rules go for a while", ["router"])
     _add_change(add, "router-delete", "delete a router in order", ["router"])
     _add_change(add, "router-drop", "drop a router in haste: no rule is removed", ["router"])
     _add_change(add, "standby", "make an HA router standby", ["router"])

@@ -25,6 +25,22 @@ char *backend_new_tag(void)
 	return g_string_free(tag, FALSE);
 }
 
+bool backend_refuse(GError **error)
+{
+	if (!error || !*error)
+		return false;
+	if (g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_EXISTS)) {
+		(*error)->domain = BACKEND_ERROR;
+		(*error)->code = BACKEND_ERROR_EXISTS;
+	} else if (g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED) ||
+	           g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_BUSY) ||
+	           g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_MISSING)) {
+		(*error)->domain = BACKEND_ERROR;
+		(*error)->code = BACKEND_ERROR_AGAIN;
+	}
+	return false;
+}
+
 /* The smallest router that needs every kind of object. */
 static struct plan *sample_plan(void)
 {

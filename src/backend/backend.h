@@ -97,6 +97,9 @@ struct backend *backend_iptables_new(const char *xtables_lock); /* as xtlock_tak
 /* Can this kernel do it?  Tried for real in a namespace that is thrown away. */
 bool backend_probe(struct backend *backend, GError **error);
 
+/* For back ends: puts what netlink said into the words of this interface.  Returns false. */
+bool backend_refuse(GError **error);
+
 /* A new tag: GENERATION_LEN random hexadecimal digits.  The caller frees. */
 char *backend_new_tag(void);
 

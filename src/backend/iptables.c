@@ -68,23 +68,6 @@ static struct known *known_of(struct backend *backend, const struct place *place
 	return known;
 }
 
-/* What the kernel said, in the words of the interface. */
-static bool refuse(GError **error)
-{
-	if (!error || !*error)
-		return false;
-	if (g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_EXISTS)) {
-		(*error)->domain = BACKEND_ERROR;
-		(*error)->code = BACKEND_ERROR_EXISTS;
-	} else if (g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED) ||
-	           g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_BUSY) ||
-	           g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_MISSING)) {
-		(*error)->domain = BACKEND_ERROR;
-		(*error)->code = BACKEND_ERROR_AGAIN;
-	}
-	return false;
-}
-
 /* ---- reading ---- */
 
 #define COMMENT "fipmeter " /* then the digest of the rules */
@@ -129,7 +112,7 @@ static struct snapshot *iptables_read(struct backend *backend, const struct plac
 	if (!xtables_fingerprint(place->ns_fd, IPTABLES_TABLE, &table, error) ||
 	    ((!known->digest || known->table != table) && !read_rules(known, place, table, error)) ||
 	    !ipt_standing_read(place->netfilter, &known->standing, error)) {
-		refuse(error);
+		backend_refuse(error);
 		return NULL;
 	}
 	bank = known->live >= 0 ? (unsigned)known->live : !known->standing.banks[0].sets->len;
@@ -256,11 +239,11 @@ static bool build(struct backend *backend, const struct place *place, const stru
 	       ipt_create(place->netfilter, &wanted, error);
 	ipt_bank_clear(&wanted);
 	if (!made)
-		return refuse(error);
+		return backend_refuse(error);
 	rules = ipt_layout_rules(bank, plan, COMMENT);
 	digest = xtrules_digest(place->ns_fd, rules, error);
 	if (!digest)
-		return refuse(error);
+		return backend_refuse(error);
 	g_ptr_array_unref(rules);
 	comment = g_strconcat(COMMENT, digest, NULL);
 	rules = ipt_layout_rules(bank, plan, comment);
@@ -277,7 +260,7 @@ static bool change_inside(struct known *known, const struct place *place, const 
 	ipt_layout_fill(&wanted, (unsigned)known->live, plan, tag);
 	done = ipt_change(place->netfilter, (unsigned)known->live, &known->standing, &wanted, error);
 	ipt_bank_clear(&wanted);
-	return done || refuse(error);
+	return done || backend_refuse(error);
 }
 
 /* From here on whoever changes something in the sets is somebody else. */
@@ -285,7 +268,7 @@ static bool remember_content(struct known *known, const struct place *place, con
                              GError **error)
 {
 	if (!ipt_standing_read(place->netfilter, &known->standing, error))
-		return refuse(error);
+		return backend_refuse(error);
 	remember(known, tag, plan);
 	return true;
 }
@@ -300,7 +283,7 @@ static bool iptables_sync(struct backend *backend, const struct place *place, co
 
 	forget_plan(known);
 	if (!ipt_standing_read(place->netfilter, &known->standing, error))
-		return refuse(error);
+		return backend_refuse(error);
 	if (!(inside ? change_inside(known, place, plan, tag, error) : build(backend, place, plan, tag, other, error)))
 		return false;
 	if (!inside)
@@ -332,11 +315,11 @@ static bool iptables_bury(struct backend *backend, const struct place *place, co
 	unsigned bank = (unsigned)MAX(known->live, 0);
 
 	if (found->former && !ipt_destroy(place->netfilter, &known->standing.banks[1 - bank], error))
-		return refuse(error);
+		return backend_refuse(error);
 	for (unsigned i = 0; plan && i < found->readings->len; i++) {
 		if (plan_find(plan, &g_array_index(found->readings, struct reading, i).key, NULL))
 			continue;
-		return (ipt_bury(place->netfilter, &known->standing.banks[bank], plan, error) || refuse(error)) &&
+		return (ipt_bury(place->netfilter, &known->standing.banks[bank], plan, error) || backend_refuse(error)) &&
 		       (!known->plan || remember_content(known, place, known->tag, known->plan, error));
 	}
 	return true;
@@ -359,10 +342,10 @@ static bool iptables_remove(struct backend *backend, const struct place *place, 
 	struct known *known = known_of(backend, place);
 
 	if (!iptables_stop(backend, place, error) || !ipt_standing_read(place->netfilter, &known->standing, error))
-		return refuse(error);
+		return backend_refuse(error);
 	for (unsigned i = 0; i < IPTABLES_BANKS; i++)
 		if (!ipt_destroy(place->netfilter, &known->standing.banks[i], error))
-			return refuse(error);
+			return backend_refuse(error);
 	g_hash_table_remove(((struct iptables *)backend)->known, place->ns);
 	return true;
 }

@@ -77,18 +77,6 @@ struct pair {
 	unsigned in, out;
 };
 
-static guint key_hash(const void *data)
-{
-	const struct meter_key *key = data;
-
-	return (key->address * 2654435761u) ^ g_direct_hash(key->class_name) ^ key->kind;
-}
-
-static gboolean key_equal(const void *a, const void *b)
-{
-	return !meter_key_compare(a, b);
-}
-
 static void take_element(GHashTable *pairs, const struct ipt_element *element)
 {
 	struct pair *pair = g_hash_table_lookup(pairs, &element->key);
@@ -139,7 +127,7 @@ static void take_set(struct snapshot *snapshot, GHashTable *pairs, const struct 
 
 struct snapshot *ipt_standing_snapshot(const struct ipt_standing *standing, unsigned bank)
 {
-	g_autoptr(GHashTable) pairs = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
+	g_autoptr(GHashTable) pairs = g_hash_table_new_full(meter_key_hash, meter_key_equal, NULL, g_free);
 	struct snapshot *snapshot = snapshot_new();
 	const GPtrArray *sets = standing->banks[bank].sets;
 	GHashTableIter each;

@@ -249,22 +249,6 @@ static void remember(struct nft *nft, const struct place *place, const char *dig
 	g_hash_table_replace(nft->settled, g_strdup(place->ns), settled);
 }
 
-/* What the kernel said, in the words of the interface. */
-static void translate(GError **error)
-{
-	if (!error || !*error)
-		return;
-	if (g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_EXISTS)) {
-		(*error)->domain = BACKEND_ERROR;
-		(*error)->code = BACKEND_ERROR_EXISTS;
-	} else if (g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED) ||
-	           g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_BUSY) ||
-	           g_error_matches(*error, NETLINK_ERROR, NETLINK_ERROR_MISSING)) {
-		(*error)->domain = BACKEND_ERROR;
-		(*error)->code = BACKEND_ERROR_AGAIN;
-	}
-}
-
 /* Where nobody has changed anything since all was well, a look at the plan will do; else the table is read. */
 static bool nft_compare(struct backend *backend, const struct place *place, const struct plan *plan,
                         const struct snapshot *found, enum change *change, GError **error)
@@ -286,10 +270,8 @@ static bool nft_compare(struct backend *backend, const struct place *place, cons
 	if (!nftables_generation(place->netfilter, &id, error))
 		return false;
 	batch = nft_change(place->netfilter, plan, found->generation, found, error);
-	if (!batch) {
-		translate(error);
-		return false;
-	}
+	if (!batch)
+		return backend_refuse(error);
 	*change = nftbatch_length(batch) ? CHANGE_INSIDE : CHANGE_NONE;
 	if (*change == CHANGE_NONE)
 		remember(nft, place, digest, found->generation, id);
@@ -306,10 +288,8 @@ static bool nft_sync(struct backend *backend, const struct place *place, const s
 	if (!nftables_generation(place->netfilter, &id, error))
 		return false;
 	batch = nft_change(place->netfilter, plan, tag, found, error);
-	if (!batch || !nftbatch_commit(batch, place->netfilter, error)) {
-		translate(error);
-		return false;
-	}
+	if (!batch || !nftbatch_commit(batch, place->netfilter, error))
+		return backend_refuse(error);
 	remember((struct nft *)backend, place, digest, found->generation ? found->generation : tag,
 	         nftbatch_length(batch) ? id + 1 : id);
 	return true;
@@ -318,10 +298,7 @@ static bool nft_sync(struct backend *backend, const struct place *place, const s
 static bool nft_lacks(struct backend *backend, const struct place *place, const struct plan *plan, bool *lacks,
                       GError **error)
 {
-	if (nft_lacks_local(place->netfilter, plan, lacks, error))
-		return true;
-	translate(error);
-	return false;
+	return nft_lacks_local(place->netfilter, plan, lacks, error) || backend_refuse(error);
 }
 
 static bool nft_bury(struct backend *backend, const struct place *place, const struct plan *plan,

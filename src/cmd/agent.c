@@ -165,7 +165,7 @@ static void sample(struct agent *agent)
 	if (!agent->watching[0])
 		watch_attach(agent);
 	hear(agent, &everything);
-	look_poll(&agent->node);
+	look_poll(&agent->node, true);
 	if (!agent->node.watch || now_us - agent->all_us > LOOK_ALL_S * G_USEC_PER_SEC)
 		everything = true;
 	if (everything)
@@ -196,7 +196,7 @@ static gboolean on_poll(void *data)
 {
 	struct agent *agent = data;
 
-	if (look_poll(&agent->node))
+	if (look_poll(&agent->node, false))
 		look_soon(agent);
 	if (look_wants_poll(&agent->node))
 		return G_SOURCE_CONTINUE;

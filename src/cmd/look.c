@@ -246,6 +246,14 @@ static void recall_prefixes(struct site *site, struct router *router)
 	}
 }
 
+/* In which flavour are the rules that hold, should the router turn out to have both by now? */
+static enum flavour ruling(const struct site *site)
+{
+	enum flavour before = site->router ? site->router->flavour : FLAVOUR_NONE;
+
+	return before == FLAVOUR_NFT ? FLAVOUR_LEGACY : before == FLAVOUR_LEGACY ? FLAVOUR_NFT : site->ruling;
+}
+
 static void look_at(struct node *node, struct site *site)
 {
 	struct instant now = clock_now();
@@ -255,11 +263,12 @@ static void look_at(struct node *node, struct site *site)
 
 	/* asked before it is read: a change in between shows at the next poll */
 	router = xtables_fingerprint(site->place.ns_fd, NAT, &legacy_nat, &error) ?
-	         inventory_look(site->place.ns_fd, site->place.netfilter, site->ns, &error) : NULL;
+	         inventory_look(site->place.ns_fd, site->place.netfilter, site->ns, ruling(site), &error) : NULL;
 	if (!router) {
 		node_fail_site(node, site, error);
 		return;
 	}
+	site->ruling = ruling(site);
 	if (!site->gone)
 		recall_prefixes(site, router);
 	router_free(site->router);
@@ -438,7 +447,7 @@ static bool has_changed(struct node *node, struct site *site)
 	return true;
 }
 
-bool look_poll(struct node *node)
+bool look_poll(struct node *node, bool all)
 {
 	GHashTableIter each;
 	bool any = false;
@@ -448,7 +457,7 @@ bool look_poll(struct node *node)
 	while (g_hash_table_iter_next(&each, NULL, &item)) {
 		struct site *site = item;
 
-		if (site->legacy_nat && !site->dirty && !site->gone)
+		if ((all || site->legacy_nat) && !site->dirty && !site->gone)
 			any |= has_changed(node, site);
 	}
 	return any;

@@ -38,8 +38,9 @@ void look_listen(struct node *node);
 /* Takes what was heard: marks sites and names.  True if there is something to look at; *everything: look at all. */
 bool look_hear(struct node *node, bool *everything);
 
-/* Asks the legacy nat tables, which make no events.  True if there is something to look at. */
-bool look_poll(struct node *node);
+/* Asks the legacy nat tables, which make no events; of those that have none yet only where all is set.  True if there is
+ * something to look at. */
+bool look_poll(struct node *node, bool all);
 
 /* True if a site has a legacy nat table: look_poll() is wanted. */
 bool look_wants_poll(const struct node *node);

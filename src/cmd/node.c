@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -153,11 +154,23 @@ static bool take_lock(struct node *node, GError **error)
 	return false;
 }
 
+/* Two descriptors a router: what the service manager allows in all is asked for; the default is 1,024 (getrlimit(2)). */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 bool node_open_books(struct node *node, GError **error)
 {
 	g_autofree char *boot = clock_boot_id(error), *notice = NULL;
 	struct ledger_state state = { 0 };
 
+	allow_descriptors();
 	if (!boot || !take_lock(node, error) || !probe_backends(node, error))
 		return false;
 	node->store = store_open(node->config->state_dir, &notice, error);

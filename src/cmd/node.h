@@ -27,6 +27,7 @@ struct site {
 	struct backend *backend;   /* that counts here; interned */
 	struct router *router;     /* as it was when it was last looked at; NULL: never yet */
 	struct router *master;     /* as it was when it last was no standby; NULL: never */
+	enum flavour ruling;       /* which flavour's rules hold if both are there: the one that came later; NONE: not known */
 	struct plan *plan;
 	struct instant known_at;   /* then it was as it had been looked at */
 	struct instant since;      /* known_at before the last look: what was new then came after that */

@@ -171,22 +171,10 @@ static struct meter *move_meter(const struct ledger *ledger, struct batch *batch
 
 /* ---- births ---- */
 
-static guint key_hash(const void *data)
-{
-	const struct meter_key *key = data;
-
-	return (key->address * 2654435761u) ^ g_direct_hash(key->class_name) ^ key->kind;
-}
-
-static gboolean key_equal(const void *a, const void *b)
-{
-	return !meter_key_compare(a, b);
-}
-
 /* The keys of a namespace's open meters of other generations: what counters that are gone counted until now. */
 static GHashTable *orphaned_keys(const struct books *books, const char *tag)
 {
-	GHashTable *keys = g_hash_table_new(key_hash, key_equal);
+	GHashTable *keys = g_hash_table_new(meter_key_hash, meter_key_equal);
 	GHashTableIter each;
 	void *meter;
 

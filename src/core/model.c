@@ -160,6 +160,18 @@ int meter_key_compare(const struct meter_key *a, const struct meter_key *b)
 	return a->class_name == b->class_name ? 0 : strcmp(a->class_name, b->class_name);
 }
 
+guint meter_key_hash(const void *data)
+{
+	const struct meter_key *key = data;
+
+	return (key->address * 2654435761u) ^ g_direct_hash(key->class_name) ^ key->kind;
+}
+
+gboolean meter_key_equal(const void *a, const void *b)
+{
+	return !meter_key_compare(a, b);
+}
+
 bool counts_is_zero(const struct counts *counts)
 {
 	return !(counts->in_bytes | counts->in_packets | counts->out_bytes | counts->out_packets);

@@ -187,6 +187,8 @@ struct coverage *coverage_copy(const struct coverage *coverage);
 void coverage_free(struct coverage *coverage);
 
 int meter_key_compare(const struct meter_key *a, const struct meter_key *b); /* as strcmp(); for any sort */
+guint meter_key_hash(const void *key);                                       /* for GHashTable, with: */
+gboolean meter_key_equal(const void *a, const void *b);
 bool counts_is_zero(const struct counts *counts);
 void counts_add(struct counts *to, const struct counts *more);
 

@@ -152,7 +152,7 @@ static void take_links(struct router *router, const struct links *links)
 	g_array_append_vals(router->onlink, links->onlink->data, links->onlink->len);
 }
 
-struct router *inventory_look(int ns_fd, struct netlink *netfilter, const char *ns, GError **error)
+struct router *inventory_look(int ns_fd, struct netlink *netfilter, const char *ns, enum flavour ruling, GError **error)
 {
 	const char *uuid = uuid_of(ns);
 	SCOPED(links) *links = read_links(ns_fd, error);
@@ -164,7 +164,7 @@ struct router *inventory_look(int ns_fd, struct netlink *netfilter, const char *
 		return NULL;
 	router = router_new(ns, uuid ? uuid : ns);
 	take_links(router, links);
-	nat_merge(nft, legacy, links, router);
+	nat_merge(nft, legacy, links, ruling, router);
 	return router;
 }
 

@@ -17,7 +17,9 @@ bool inventory_is_router(const char *ns);
  * may hold any byte.  A directory that does not exist is empty; NULL if it cannot be read.  The caller frees. */
 GPtrArray *inventory_names(const char *directory, GPtrArray *strangers, GError **error);
 
-/* Looks at one namespace, open as ns_fd, by a socket of NETLINK_NETFILTER in it.  NULL on failure; the caller frees. */
-struct router *inventory_look(int ns_fd, struct netlink *netfilter, const char *ns, GError **error);
+/* Looks at one namespace, open as ns_fd, by a socket of NETLINK_NETFILTER in it.  ruling: which flavour rules where both
+ * are there; FLAVOUR_NONE: not known.  NULL on failure; the caller frees. */
+struct router *inventory_look(int ns_fd, struct netlink *netfilter, const char *ns, enum flavour ruling,
+                              GError **error);
 
 #endif

@@ -452,16 +452,18 @@ static void add_floating(const struct nat *nat, const struct nat *unless, const 
 	}
 }
 
-void nat_merge(const struct nat *nft, const struct nat *legacy, const struct links *links,
+void nat_merge(const struct nat *nft, const struct nat *legacy, const struct links *links, enum flavour ruling,
                struct router *router)
 {
+	const struct nat *first = ruling == FLAVOUR_LEGACY ? legacy : nft, *second = first == nft ? legacy : nft;
+
 	router->flavour = nft->neutron && legacy->neutron ? FLAVOUR_BOTH :
 	                  nft->neutron ? FLAVOUR_NFT : legacy->neutron ? FLAVOUR_LEGACY : FLAVOUR_NONE;
-	/* Where both flavours translate an address, which one the kernel follows depends on the order in
-	 * which their hooks were registered.  This is the one place that decides it: nft's entry wins. */
-	add_floating(nft, NULL, links, router->floating);
-	add_floating(legacy, nft, links, router->floating);
-	router->gateway = nft->gateway ? nft->gateway : legacy->gateway;
+	/* Where both flavours translate an address, the kernel follows the one whose hook was registered last (tried in
+	 * both orders).  This is the one place that decides it. */
+	add_floating(first, NULL, links, router->floating);
+	add_floating(second, first, links, router->floating);
+	router->gateway = first->gateway ? first->gateway : second->gateway;
 	g_array_sort(router->floating, compare_floating);
 	router->gateway_served = router->gateway && links_has_address(links, router->gateway);
 }

@@ -57,8 +57,9 @@ struct nat *nat_new(const struct links *links); /* which must outlive it */
 void nat_free(struct nat *nat); /* takes NULL */
 bool nat_take(struct nat *nat, const struct nat_rule *rule, GError **error);
 
-/* Writes flavour, floating and gateway of router, and which of them are served. */
-void nat_merge(const struct nat *nft, const struct nat *legacy, const struct links *links,
+/* Writes flavour, floating and gateway of router, and which of them are served.  ruling: whose entry holds where both
+ * flavours have one: FLAVOUR_LEGACY, or else nft's. */
+void nat_merge(const struct nat *nft, const struct nat *legacy, const struct links *links, enum flavour ruling,
                struct router *router);
 
 #endif

@@ -3,7 +3,10 @@
 
 import pytest
 from accounts import FAR, FIP, Bill, expect, floating, gateway
+from fiplab import neutron
+from fiplab.lab import FLAVOURS
 from flows import Flow, carry
+from metering import wait_for
 
 A, B, R1 = floating("a"), floating("b"), gateway("r1")
 OTHER = {"nft": "legacy", "legacy": "nft"}
@@ -46,3 +49,20 @@ def test_the_switch_itself_changes_no_bill(lab, meter, flavour):
     expect(lab, meter.usage(), bill)
     assert {row["fixed"] for row in meter.usage_of(FIP["a"])} == {lab.fixed("a")}
     assert not [row for row in meter.usage() if "moved" in row["flags"]]
+
+
+def test_rules_that_differ_after_a_switch_are_followed_where_the_kernel_follows_them(lab, meter, flavour):
+    """The flavour that came later rules. An agent that was there knows which that is."""
+    meter.start()
+    lab.write_rules("r1", OTHER[flavour])
+    text = neutron.edit("nat", [f"-{verb} neutron-l3-agent-{chain} {rule}" for verb, vm in (("D", "b"), ("I", "c"))
+                                for chain, rule in neutron._floating(FIP["b"], lab.fixed(vm))])
+    lab.run("r1", [f"{FLAVOURS[OTHER[flavour]]}-restore", "--noflush", "-w", "10"], input=text)
+    meter.sample()      # a table of another flavour is seen with the next sample
+    wait_for(lambda: meter.query("SELECT * FROM meter WHERE address = ? AND fixed = ? AND closed_us = 0", FIP["b"],
+                                 lab.fixed("c")), "the switch to be followed")
+    lab.truth_zero("c")
+    lab.send("far", FIP["b"], proto="udp", count=10, bytes=100)
+    assert lab.truth("c", "in"), "the kernel leads to c"
+    meter.sample()
+    assert [(row["fixed"], row["in_packets"]) for row in meter.usage_of(FIP["b"])] == [(lab.fixed("c"), 10)]

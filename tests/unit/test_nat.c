@@ -572,7 +572,7 @@ static void test_first_wins(struct fixture *f, const void *data)
 	take(f->nft, floating_rule(FLOATING + 1, OTHER));
 	take(f->nft, floating_rule(FLOATING, FIXED));
 	take(f->nft, floating_rule(FLOATING, OTHER));
-	nat_merge(f->nft, f->legacy, f->links, f->router);
+	nat_merge(f->nft, f->legacy, f->links, FLAVOUR_NONE, f->router);
 	g_assert_cmpint(f->router->flavour, ==, FLAVOUR_NFT);
 	g_assert_cmpuint(f->router->floating->len, ==, 2);
 	assert_floating(f->router, 0, FLOATING, FIXED, true);
@@ -603,7 +603,7 @@ static void test_not_floating(struct fixture *f, const void *data)
 	take(f->nft, rule);
 	take(f->nft, floating_rule(FLOATING, 0));
 	take(f->nft, floating_rule(0, FIXED));
-	nat_merge(f->nft, f->legacy, f->links, f->router);
+	nat_merge(f->nft, f->legacy, f->links, FLAVOUR_NONE, f->router);
 	g_assert_cmpuint(f->router->floating->len, ==, 0);
 }
 
@@ -613,7 +613,7 @@ static void test_both(struct fixture *f, const void *data)
 	take(f->legacy, floating_rule(FLOATING, OTHER));
 	take(f->legacy, floating_rule(FLOATING + 1, OTHER));
 	take(f->legacy, gateway_rule("qg-new", GATEWAY));
-	nat_merge(f->nft, f->legacy, f->links, f->router);
+	nat_merge(f->nft, f->legacy, f->links, FLAVOUR_NONE, f->router);
 	g_assert_cmpint(f->router->flavour, ==, FLAVOUR_BOTH);
 	g_assert_cmpuint(f->router->floating->len, ==, 2);
 	assert_floating(f->router, 0, FLOATING, FIXED, true);
@@ -634,20 +634,20 @@ static void test_gateway(struct fixture *f, const void *data)
 	take(f->legacy, rule);
 	take(f->legacy, gateway_rule("qr-x", 3));
 	take(f->legacy, gateway_rule("", 4));
-	nat_merge(f->nft, f->legacy, f->links, f->router);
+	nat_merge(f->nft, f->legacy, f->links, FLAVOUR_NONE, f->router);
 	g_assert_cmphex(f->router->gateway, ==, 0);
 	g_assert_cmpint(f->router->flavour, ==, FLAVOUR_LEGACY);
 
 	take(f->legacy, gateway_rule("qg-gone", FLOATING + 1));
-	nat_merge(f->nft, f->legacy, f->links, f->router);
+	nat_merge(f->nft, f->legacy, f->links, FLAVOUR_NONE, f->router);
 	g_assert_cmphex(f->router->gateway, ==, FLOATING + 1);
 	take(f->legacy, gateway_rule("qg-old", FLOATING + 2));
-	nat_merge(f->nft, f->legacy, f->links, f->router);
+	nat_merge(f->nft, f->legacy, f->links, FLAVOUR_NONE, f->router);
 	g_assert_cmphex(f->router->gateway, ==, FLOATING + 2);
 	g_strlcpy(f->links->default_device, "qg-new", sizeof f->links->default_device);
 	take(f->legacy, gateway_rule("qg-new", FLOATING));
 	take(f->legacy, gateway_rule("qg-new", FLOATING + 3));
-	nat_merge(f->nft, f->legacy, f->links, f->router);
+	nat_merge(f->nft, f->legacy, f->links, FLAVOUR_NONE, f->router);
 	g_assert_cmphex(f->router->gateway, ==, FLOATING);
 	g_assert_true(f->router->gateway_served);
 }
