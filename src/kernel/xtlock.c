@@ -75,7 +75,7 @@ static bool add_l3_agents(GPtrArray *paths, GError **error)
 	}
 	while ((entry = readdir(dir)))
 		if (g_ascii_isdigit(entry->d_name[0]) && is_l3_agent(entry->d_name))
-			g_ptr_array_add(paths, g_strconcat("/proc/", entry->d_name, "/root" OWN_LOCK, NULL));
+			g_ptr_array_add(paths, g_strdup_printf("/proc/%s/root" OWN_LOCK, entry->d_name));
 	closedir(dir);
 	if (paths->len > 1 || self.st_ino == PID_INIT_INO)
 		return true;
