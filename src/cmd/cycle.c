@@ -392,8 +392,15 @@ static void bury_dead(struct node *node)
 /* A sample is of all; in between only what has changed is settled. */
 static bool is_due(struct node *node, struct site *site)
 {
-	return !site->failed && !site->gone && (node->all || site->synced) &&
-	       (!site->synced || read_into(node, site)) && site->found->generation;
+	GError *error = NULL;
+
+	if (site->failed || site->gone || !(node->all || site->synced))
+		return false;
+	if (site->synced && !look_for_arrivals(site, &error)) {
+		node_fail_site(node, site, error);
+		return false;
+	}
+	return (!site->synced || read_into(node, site)) && site->found->generation;
 }
 
 bool cycle_settle(struct node *node, GError **error)

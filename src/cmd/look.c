@@ -284,6 +284,20 @@ static void look_at(struct node *node, struct site *site)
 	site->dirty = false;
 }
 
+bool look_for_arrivals(struct site *site, GError **error)
+{
+	struct router *router;
+
+	if (!plan_awaits_address(site->plan))
+		return true;
+	router = inventory_look(site->place.ns_fd, site->place.netfilter, site->ns, site->ruling, error);
+	if (!router)
+		return false;
+	plan_mark_arrivals(site->plan, router);
+	router_free(router);
+	return true;
+}
+
 static int compare_sites(const void *a, const void *b)
 {
 	return strcmp((*(struct site *const *)a)->ns, (*(struct site *const *)b)->ns);

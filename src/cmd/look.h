@@ -23,6 +23,10 @@ bool look(struct node *node, enum look which, GError **error);
 /* Before the first look of an agent: opens what the one before it held, if somebody has kept it. */
 void look_take_kept(struct node *node);
 
+/* After counters were made: marks addresses that have come since the look, perhaps before their counters (planned_meter's
+ * came). */
+bool look_for_arrivals(struct site *site, GError **error);
+
 /* After a cycle: closes and forgets what is gone. */
 void look_sweep(struct node *node);
 

@@ -225,6 +225,17 @@ static void declare_unseen(const struct ledger *ledger, struct batch *batch, con
 		add_coverage(ledger, batch, plan->router, address, STATE_GAP, since_us, now->utc_us, UNSEEN);
 }
 
+/* The address came after the router was looked at, and perhaps before its counter was made. */
+static void declare_arrival(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                            const struct instant *at)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
+
+	if (!(latest && latest->state == STATE_GAP && latest->end_us == at->utc_us))
+		add_coverage(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
+		             label(ledger, meter->of, &meter->first_at, at), at->utc_us, UNSEEN);
+}
+
 /* Its counter was made a moment after that was written down. */
 static void extend_unseen(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
                           const struct instant *at)
@@ -305,8 +316,9 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
                          unsigned flags)
 {
 	const struct instant *at = &snapshot->at;
-	uint32_t fixed = 0;
-	bool planned = plan_find(plan, &reading->key, &fixed);
+	const struct planned_meter *found = plan_find_meter(plan, &reading->key);
+	bool planned = found;
+	uint32_t fixed = planned ? found->fixed : 0;
 	bool moved = planned && fixed != meter->fixed;
 	const struct meter *after;
 
@@ -318,6 +330,10 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 	if ((moved || (!planned && plan->meters->len)) && !snapshot->prompt)
 		flags |= FLAG_MOVED;
 	extend_unseen(ledger, batch, meter, at);
+	if (planned && found->came && last_read(meter)->boot_us <= meter->first_at.boot_us) {
+		declare_arrival(ledger, batch, meter, at);
+		flags |= FLAG_GAP;
+	}
 	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
 	if (planned && !moved)
 		return;

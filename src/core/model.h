@@ -76,6 +76,7 @@ struct planned_meter {
 	struct meter_key key;
 	uint32_t fixed; /* the floating IP's fixed address; 0 for the other kinds */
 	bool served;    /* the address was there already at the look, so it may have had traffic */
+	bool came;      /* it was not, but it was before the counter's first reading */
 };
 
 struct class_range {

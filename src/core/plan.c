@@ -64,16 +64,56 @@ struct plan *plan_make(const struct router *router, const struct classes *classe
 	return plan;
 }
 
-bool plan_find(const struct plan *plan, const struct meter_key *key, uint32_t *fixed)
+const struct planned_meter *plan_find_meter(const struct plan *plan, const struct meter_key *key)
 {
 	struct planned_meter wanted = { .key = *key };
 	unsigned at;
 
 	if (!g_array_binary_search(plan->meters, &wanted, compare_planned, &at))
-		return false;
-	if (fixed)
-		*fixed = g_array_index(plan->meters, struct planned_meter, at).fixed;
-	return true;
+		return NULL;
+	return &g_array_index(plan->meters, struct planned_meter, at);
+}
+
+bool plan_find(const struct plan *plan, const struct meter_key *key, uint32_t *fixed)
+{
+	const struct planned_meter *meter = plan_find_meter(plan, key);
+
+	if (meter && fixed)
+		*fixed = meter->fixed;
+	return meter;
+}
+
+static bool awaits(const struct planned_meter *meter)
+{
+	return meter->key.address && !meter->served;
+}
+
+bool plan_awaits_address(const struct plan *plan)
+{
+	for (unsigned i = 0; i < plan->meters->len; i++)
+		if (awaits(&g_array_index(plan->meters, struct planned_meter, i)))
+			return true;
+	return false;
+}
+
+static bool is_served(const struct router *router, uint32_t address)
+{
+	for (unsigned i = 0; i < router->floating->len; i++) {
+		const struct floating *floating = &g_array_index(router->floating, struct floating, i);
+
+		if (floating->address == address)
+			return floating->served;
+	}
+	return address == router->gateway && router->gateway_served;
+}
+
+void plan_mark_arrivals(struct plan *plan, const struct router *router)
+{
+	for (unsigned i = 0; i < plan->meters->len; i++) {
+		struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
+
+		meter->came = awaits(meter) && is_served(router, meter->key.address);
+	}
 }
 
 char *plan_counter_name(const struct meter_key *key, bool out)

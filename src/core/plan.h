@@ -15,8 +15,17 @@ bool plan_is_standby(const struct router *router);
 /* The plan for router, owned by the caller.  A router without an external device gets a plan without meters. */
 struct plan *plan_make(const struct router *router, const struct classes *classes);
 
+/* The plan's meter of that key, or NULL. */
+const struct planned_meter *plan_find_meter(const struct plan *plan, const struct meter_key *key);
+
 /* True if the plan has a meter of that key; *fixed (may be NULL) is then its fixed address. */
 bool plan_find(const struct plan *plan, const struct meter_key *key, uint32_t *fixed);
+
+/* Marks those planned meters whose address was not there when the plan was made, and is in router, seen later. */
+void plan_mark_arrivals(struct plan *plan, const struct router *router);
+
+/* True if the plan has an address that was not there. */
+bool plan_awaits_address(const struct plan *plan);
 
 /* True if the router has no SNAT rule: what is no floating IP's is counted, but nobody's. */
 bool plan_has_unattributed(const struct plan *plan);

@@ -413,6 +413,31 @@ static void test_address_that_is_not_there_yet_missed_nothing(struct books_test 
 	g_assert_cmpuint(row(test, 0)->flags, ==, 0);
 }
 
+static void test_address_that_came_before_its_counter(struct books_test *test, const void *data)
+{
+	const struct coverage *gap;
+
+	birth(test, "g1");
+	sample(test);
+	pass(test, MINUTE);
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = false;
+	birth(test, "g1");
+	pass(test, MINUTE / 600);
+	g_array_index(test->plan->meters, struct planned_meter, 1).came = true;
+	count(test, 1, 10, 0);
+	sample(test);
+	gap = test->coverage->pdata[test->coverage->len - 2];
+	g_assert_cmpint(gap->state, ==, STATE_GAP);
+	g_assert_cmpuint(gap->address, ==, OTHER);
+	g_assert_cmpint(gap->end_us - gap->start_us, ==, MINUTE / 600);
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_GAP);
+	count(test, 1, 10, 0);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 1)->flags, ==, 0);
+}
+
 /* The gap begins where the router was last seen without the address, and lasts until its counter is read. */
 static void test_address_that_was_not_there_a_moment_ago(struct books_test *test, const void *data)
 {
@@ -627,6 +652,7 @@ int main(int argc, char **argv)
 	CASE(namespace_gone_ends_its_meters);
 	CASE(new_address_declares_what_it_missed);
 	CASE(address_that_is_not_there_yet_missed_nothing);
+	CASE(address_that_came_before_its_counter);
 	CASE(address_that_was_not_there_a_moment_ago);
 	CASE(change_that_is_followed_at_once_needs_no_flag);
 	CASE(last_reading_of_a_namespace_leaves_no_gap);
