@@ -119,7 +119,7 @@ void ipset_batch_destroy(struct ipset_batch *batch, const char *set)
 {
 	char buffer[MESSAGE_MAX] = { 0 };
 
-	append(batch, begin(buffer, IPSET_CMD_DESTROY, 0, set));
+	append(batch, begin(buffer, IPSET_CMD_DESTROY, NLM_F_EXCL, set));
 }
 
 static void put_address(struct nlmsghdr *header, const struct ipset_element *element)
