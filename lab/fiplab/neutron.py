@@ -68,7 +68,7 @@ def _mangle(router, scope):
     return _table("mangle", builtin, chains, rules + scope)
 
 
-def _floating(address, fixed):
+def floating_rules(address, fixed):
     """The three rules of a floating IP: chain and specification."""
     return [("OUTPUT", f"-d {address}/32 -j DNAT --to-destination {fixed}"),
             ("PREROUTING", f"-d {address}/32 -j DNAT --to-destination {fixed}"),
@@ -92,7 +92,7 @@ def _nat(router, fixed, metadata):
              f"-A {P}-PREROUTING {METADATA_NAT}" if metadata else None, f"-A {P}-snat -j {P}-float-snat"]
     rules += gateway[1:]
     rules += [f"-A {P}-{chain} {rule}" for address, vm in router.floating.items()
-              for chain, rule in _floating(address, fixed(vm))]
+              for chain, rule in floating_rules(address, fixed(vm))]
     rules.append("-A neutron-postrouting-bottom -m comment --comment \"Perform source NAT on outgoing traffic.\" "
                  f"-j {P}-snat")
     return _table("nat", builtin, chains, rules)
@@ -152,17 +152,17 @@ def tables6():
 def associate(address, fixed):
     """New rules come first in their chains (in PREROUTING behind the metadata rule)."""
     return edit("nat", [f"-I {P}-{chain} {2 if chain == 'PREROUTING' else 1} {rule}"
-                        for chain, rule in _floating(address, fixed)])
+                        for chain, rule in floating_rules(address, fixed)])
 
 
 def disassociate(address, fixed):
-    return edit("nat", [f"-D {P}-{chain} {rule}" for chain, rule in _floating(address, fixed)])
+    return edit("nat", [f"-D {P}-{chain} {rule}" for chain, rule in floating_rules(address, fixed)])
 
 
 def move(address, position, old, new):
     """From one fixed address to another, in place. `position`: how many floating IPs stand before it."""
     lines = []
-    for (chain, before), (_, after) in zip(_floating(address, old), _floating(address, new)):
+    for (chain, before), (_, after) in zip(floating_rules(address, old), floating_rules(address, new)):
         number = position + (2 if chain == "PREROUTING" else 1)
         lines += [f"-D {P}-{chain} {before}", f"-I {P}-{chain} {number} {after}"]
     return edit("nat", lines)

@@ -98,6 +98,24 @@ def test_a_floating_ip_that_moves_to_and_fro_in_a_flood_loses_no_packet(lab, met
     assert len({row["fixed"] for row in meter.usage_of(FIP["b"])}) == 2
 
 
+def test_two_floating_ips_that_change_places_in_a_flood_lose_no_packet(lab, meter):
+    ours = [FIP["a"], FIP["b"]]
+    left = Witness(lab, "r1", f"ip saddr {{ {lab.fixed('a')}, {lab.fixed('b')} }} ip daddr {FAR}")
+    meter.start()
+    with stream(lab, "a", FAR, 60_000, 20_000), stream(lab, "b", FAR, 60_000, 20_000):
+        for turn in range(20):
+            now, then = ("ab", "ba") if turn % 2 == 0 else ("ba", "ab")
+            lines = [f"-{verb} neutron-l3-agent-{chain} {rule}" for verb, vms in (("D", now), ("I", then))
+                     for address, vm in zip(ours, vms) for chain, rule in neutron.floating_rules(address, lab.fixed(vm))]
+            lab.run("r1", [f"{lab.iptables}-restore", "--noflush", "-w", "10"], input=neutron.edit("nat", lines))
+            time.sleep(0.1)
+            meter.sample()
+    meter.sample()
+    rows = [row for row in meter.usage() if row["address"] in (*ours, GATEWAY["r1"])]
+    assert packets(rows, "out") == left.packets() == 120_000
+    assert {row["fixed"] for row in meter.usage_of(FIP["a"])} == {lab.fixed("a"), lab.fixed("b")}
+
+
 def test_a_router_that_gets_hundreds_of_floating_ips_in_a_flood_loses_no_packet(lab, meter):
     """No set may be resized while it counts."""
     address = [f"203.0.113.{number}" for number in range(20, 220)]

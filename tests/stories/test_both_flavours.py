@@ -56,7 +56,7 @@ def test_rules_that_differ_after_a_switch_are_followed_where_the_kernel_follows_
     meter.start()
     lab.write_rules("r1", OTHER[flavour])
     text = neutron.edit("nat", [f"-{verb} neutron-l3-agent-{chain} {rule}" for verb, vm in (("D", "b"), ("I", "c"))
-                                for chain, rule in neutron._floating(FIP["b"], lab.fixed(vm))])
+                                for chain, rule in neutron.floating_rules(FIP["b"], lab.fixed(vm))])
     lab.run("r1", [f"{FLAVOURS[OTHER[flavour]]}-restore", "--noflush", "-w", "10"], input=text)
     meter.sample()      # a table of another flavour is seen with the next sample
     wait_for(lambda: meter.query("SELECT * FROM meter WHERE address = ? AND fixed = ? AND closed_us = 0", FIP["b"],
