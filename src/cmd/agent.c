@@ -2,8 +2,9 @@
 /*
  * fipmeter agent: meters the node.  cycle() is the program; all else here says when it runs.
  *
- * A cycle runs at each multiple of the interval on the wall clock, on SIGUSR1, and once more on SIGTERM.  When
- * the agent goes, everything stays in the kernel and counts on.
+ * A sample is a cycle over all routers: at each multiple of the interval on the wall clock, on SIGUSR1, and once more on
+ * SIGTERM.  In between the agent hears what happens in the routers (look.h), and a cycle runs over those that changed.
+ * When the agent goes, everything stays in the kernel and counts on.
  */
 #include "cmd/cycle.h"
 #include "cmd/look.h"

@@ -119,18 +119,20 @@ bool cycle_part(struct node *node, GError **error)
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
 
-		if (!site->gone)
+		if (!site->gone || site->place.ns_fd < 0)
 			continue;
-		site->failed = !site->plan || !read_into(node, site);
+		site->failed |= !site->plan || !read_into(node, site);
 		site_close(site); /* before the commit: its devices stay as long as it is held */
 	}
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
 
-		if (site->gone && !site->failed &&
-		    (!settle_former(node, site, error) ||
-		     (site->found->generation && !end_one(node, site, site->found, error))))
-			return false;
+		if (!site->gone || site->failed)
+			continue;
+		if (!settle_former(node, site, error) ||
+		    (site->found->generation && !end_one(node, site, site->found, error)))
+			return false; /* what was read is kept until it can be committed */
+		site->parted = true;
 	}
 	return true;
 }

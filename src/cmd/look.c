@@ -335,6 +335,8 @@ bool look(struct node *node, enum look which, GError **error)
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
 
+		if (site->gone && site->place.ns_fd < 0) /* its last reading waits to be committed */
+			continue;
 		forget_cycle(site);
 		if (site->dirty && (!site->gone || !site->plan)) /* of one that was kept for us nothing is known */
 			look_at(node, site);
@@ -342,6 +344,11 @@ bool look(struct node *node, enum look which, GError **error)
 			site->known_at = clock_now(); /* nothing was heard */
 	}
 	return true;
+}
+
+static bool is_over(const struct site *site)
+{
+	return site->gone && (site->parted || site->failed);
 }
 
 void look_sweep(struct node *node)
@@ -352,7 +359,7 @@ void look_sweep(struct node *node)
 	g_ptr_array_set_size(node->turn, 0);
 	g_hash_table_iter_init(&each, node->sites);
 	while (g_hash_table_iter_next(&each, NULL, &site)) {
-		if (!((struct site *)site)->gone)
+		if (!is_over(site))
 			continue;
 		if (node->watch)
 			watch_forget(node->watch, ((struct site *)site)->ns);

@@ -36,6 +36,7 @@ struct site {
 	bool dirty;                /* is to be looked at */
 	bool fresh;                /* this process has not acted in it yet */
 	bool gone;                 /* its name is no more, or is another's */
+	bool parted;               /* and its last reading is in the books */
 	/* ---- what a cycle finds and does ---- */
 	struct snapshot *found;    /* NULL: not read */
 	char *tag;                 /* of the generation that counts here, or will */

@@ -15,7 +15,8 @@
 
 struct watch;
 
-/* Watches directory, which must exist. */
+/* Watches directory, which must exist.  What is in it already is not told: open first, then look at all.  A file
+ * system that is mounted over it later hides it without a word. */
 struct watch *watch_open(const char *directory, GError **error);
 void watch_close(struct watch *watch); /* takes NULL */
 
@@ -23,7 +24,8 @@ void watch_close(struct watch *watch); /* takes NULL */
 #define WATCH_FDS 3
 void watch_fds(const struct watch *watch, int fds[WATCH_FDS]);
 
-/* From now on what happens inside the namespace is heard.  The caller keeps it open until watch_forget(). */
+/* From now on what happens inside the namespace is heard: follow first, then look.  The caller keeps it open until
+ * watch_forget(), so that its nsid cannot become another's.  What ns followed before is forgotten, unless this fails. */
 bool watch_follow(struct watch *watch, int ns_fd, const char *ns, GError **error);
 void watch_forget(struct watch *watch, const char *ns); /* done if it is not followed */
 
@@ -31,10 +33,13 @@ enum watch_event {
 	WATCH_CHANGED,    /* something inside ns */
 	WATCH_CAME,       /* a name of a router appeared in the directory: it may take 2 ms until it can be entered */
 	WATCH_WENT,       /* that name is gone */
-	WATCH_EVERYTHING, /* events were lost, or the directory itself changed: ns is NULL, look at all */
+	WATCH_EVERYTHING, /* events were lost: ns is NULL, and nothing else is told; look at all */
 };
 
-/* Hands over what has happened since the last time, each (event, ns) once, in the order in which they came first.
+/* Hands over what has happened since the last time, each (event, ns) once, in the order in which they came first: what
+ * happened in the directory, then links, addresses and routes, then rules.  A name that came, went and came again is
+ * told as come and gone, once each: what is true is what the directory says now.  A namespace that is not followed any
+ * more when its turn comes (call may follow and forget) is not told as changed.
  * Fails only where nothing will be heard any more (the directory is gone): look at all, and open a new one. */
 typedef void (*watch_call)(enum watch_event event, const char *ns, void *data);
 bool watch_take(struct watch *watch, watch_call call, void *data, GError **error);

@@ -4,8 +4,10 @@ own counts what really came. What was not counted must stand as a gap; what was 
 """
 
 import os
+import sqlite3
 import statistics
 import time
+from contextlib import closing
 
 import pytest
 from accounts import FAR, FIP, GATEWAY
@@ -176,6 +178,19 @@ def test_a_router_that_goes_is_read_a_last_time_and_its_namespace_let_go(lab, fo
     assert 0 < before <= counted <= 600
     assert not gaps(follower, "r2")
     assert packets(follower.usage_of(FIP["a"]), "in") == 600
+
+
+def test_a_router_that_goes_while_the_store_is_locked_is_on_the_bill_later(lab, follower):
+    lab.send("far", FIP["f"], proto="udp", count=10, bytes=100)
+    with closing(sqlite3.connect(follower.state / "usage.db", isolation_level=None)) as store:
+        store.execute("BEGIN IMMEDIATE")
+        lab.router_delete("r2", pause=0)
+        wait_for(lambda: "retrying" in follower.said(), "the agent to find the store locked")
+        wait_for(lambda: not is_open(follower, lab.routers["r2"]), "the agent to close the namespace")
+        store.execute("ROLLBACK")
+    follower.sample()
+    assert packets(follower.usage_of(FIP["f"]), "in") == 10
+    assert not gaps(follower, "r2")
 
 
 def is_open(meter, router):
