@@ -159,6 +159,19 @@ static void test_an_l3_agent_with_the_hosts_run_has_the_same_lock(void)
 	end_l3_agent(pid);
 }
 
+static void remove_files(void)
+{
+	static const char *const names[] = { "other.lock", "neutron-l3-agent" };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autofree char *path = g_build_filename(directory, names[i], NULL);
+
+		g_unlink(path);
+	}
+	g_rmdir(directory);
+	g_free(directory);
+}
+
 int main(int argc, char **argv)
 {
 	int status;
@@ -174,6 +187,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/xtlock/an_l3_agent_with_a_run_of_its_own", test_an_l3_agent_with_a_run_of_its_own);
 	g_test_add_func("/xtlock/an_l3_agent_with_the_hosts_run", test_an_l3_agent_with_the_hosts_run_has_the_same_lock);
 	status = g_test_run();
-	g_spawn_command_line_sync(g_strdup_printf("rm -rf %s", directory), NULL, NULL, NULL, NULL);
+	remove_files();
 	return status;
 }
