@@ -6,6 +6,7 @@
  * SIGTERM.  In between the agent hears what happens in the routers (look.h), and a cycle runs over those that changed.
  * When the agent goes, everything stays in the kernel and counts on.
  */
+#include "cmd/bulletin.h"
 #include "cmd/cycle.h"
 #include "cmd/look.h"
 
@@ -135,6 +136,7 @@ static void run_cycle(struct agent *agent, enum look which)
 		node_complain(node, which == LOOK_HEARD ? "what changed, retrying at the next sample" :
 		              "this sample, retrying at the next", error->message);
 	node_end_cycle(node);
+	bulletin_post(node, error);
 	look_sweep(node);
 	agent->looked_us = clock_now().boot_us;
 	if (g_hash_table_size(node->pending) && !agent->looking)

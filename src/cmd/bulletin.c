@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See bulletin.h.  Between two samples a cycle is about few routers, and there may be forty a second: what is told of each
- * router is kept as JSON, and made anew only for those that the cycle was about.
+ * See bulletin.h.  Between two samples a cycle is about few routers, and there may be forty a second: what is told of
+ * each router is kept as JSON, and made anew only for those that the cycle was about.
  */
 #include "cmd/bulletin.h"
 

@@ -4,6 +4,7 @@
  */
 #include "cmd/node.h"
 
+#include "cmd/bulletin.h"
 #include "cmd/look.h"
 #include "kernel/clock.h"
 #include "kernel/lock.h"
@@ -15,7 +16,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define LOCK_DIR "/run/fipmeter"
+#define RUN_DIR "/run/fipmeter"
 
 /* ---- opening ---- */
 
@@ -127,22 +128,25 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 	return make_backends(node, error);
 }
 
-/* The lock is keyed by the directory itself, not by the name it has in this mount namespace. */
+char *node_run_path(const char *netns_dir, const char *suffix)
+{
+	struct stat directory;
+
+	if (stat(netns_dir, &directory) < 0)
+		return g_strconcat(RUN_DIR "/netns", suffix, NULL);
+	return g_strdup_printf(RUN_DIR "/netns-%u-%u-%" G_GUINT64_FORMAT "%s", major(directory.st_dev),
+	                       minor(directory.st_dev), (guint64)directory.st_ino, suffix);
+}
+
 static bool take_lock(struct node *node, GError **error)
 {
-	g_autofree char *path = NULL;
+	g_autofree char *path = node_run_path(node->config->netns_dir, ".lock");
 	GError *refusal = NULL;
-	struct stat directory = { 0 };
 
-	if (g_mkdir_with_parents(LOCK_DIR, 0755) < 0) {
-		g_set_error(error, LOCK_ERROR, LOCK_ERROR_FAILED, "%s: %s", LOCK_DIR, g_strerror(errno));
+	if (g_mkdir_with_parents(RUN_DIR, 0755) < 0) {
+		g_set_error(error, LOCK_ERROR, LOCK_ERROR_FAILED, "%s: %s", RUN_DIR, g_strerror(errno));
 		return false;
 	}
-	if (stat(node->config->netns_dir, &directory) == 0)
-		path = g_strdup_printf(LOCK_DIR "/netns-%u-%u-%" G_GUINT64_FORMAT ".lock", major(directory.st_dev),
-		                       minor(directory.st_dev), (guint64)directory.st_ino);
-	else
-		path = g_strdup(LOCK_DIR "/netns.lock");
 	node->lock = lock_take(path, &refusal);
 	if (node->lock >= 0)
 		return true;
@@ -171,7 +175,10 @@ bool node_open_books(struct node *node, GError **error)
 	struct ledger_state state = { 0 };
 
 	allow_descriptors();
-	if (!boot || !take_lock(node, error) || !probe_backends(node, error))
+	if (!boot || !take_lock(node, error))
+		return false;
+	node->bulletin = bulletin_new(node->config->netns_dir);
+	if (!probe_backends(node, error))
 		return false;
 	node->store = store_open(node->config->state_dir, &notice, error);
 	if (notice)
@@ -194,6 +201,7 @@ void node_close(struct node *node)
 	for (unsigned i = 0; i < BACKENDS; i++)
 		if (node->backends[i])
 			node->backends[i]->free(node->backends[i]);
+	bulletin_free(node->bulletin); /* as long as the lock is held */
 	if (node->lock >= 0)
 		close(node->lock);
 	g_hash_table_unref(node->complaints);

@@ -49,6 +49,8 @@ struct site {
 	bool failed;
 };
 
+struct bulletin;
+
 struct node {
 	struct config *config;
 	const char *name;
@@ -57,6 +59,7 @@ struct node {
 	struct store *store;          /* NULL for those who only look */
 	struct ledger *ledger;
 	int lock;
+	struct bulletin *bulletin;    /* what `fipmeter status` reads; NULL for those who only look */
 	struct watch *watch;          /* NULL: nothing is heard, every sample looks at everything */
 	GHashTable *sites;            /* name -> struct site: every router namespace that is open */
 	GPtrArray *names;             /* of char *: all routers' names in the directory when it was last read; or NULL */
@@ -91,6 +94,10 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 
 /* The back end that is to count in a namespace. */
 struct backend *node_backend_for(const struct node *node, const char *ns);
+
+/* The file in /run/fipmeter that belongs to a netns directory and ends in suffix.  It is keyed by the directory itself,
+ * not by the name it has in this mount namespace.  The caller frees. */
+char *node_run_path(const char *netns_dir, const char *suffix);
 
 /* The node's lock (one agent a netns directory), the store and the books: needed to change anything. */
 bool node_open_books(struct node *node, GError **error);

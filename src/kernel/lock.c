@@ -7,18 +7,50 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
+#define PATIENCE 20 /* tries, a millisecond apart: whoever asks for the lock has it for a moment */
+
+struct holder {
+	char pid[24]; /* "" where it is not known yet */
+};
+
+static struct holder read_holder(int fd)
+{
+	struct holder holder = { "" };
+	ssize_t length = pread(fd, holder.pid, sizeof holder.pid - 1, 0);
+
+	holder.pid[length > 0 ? strspn(holder.pid, "0123456789") : 0] = '\0';
+	return holder;
+}
+
 static void set_held(int fd, const char *path, GError **error)
 {
-	char pid[24] = "";
-	ssize_t length = pread(fd, pid, sizeof pid - 1, 0);
+	struct holder holder = read_holder(fd);
 
-	pid[length > 0 ? strspn(pid, "0123456789") : 0] = '\0';
 	g_set_error(error, LOCK_ERROR, LOCK_ERROR_HELD, "%s is held by another process, pid %s", path,
-	            *pid ? pid : "not known yet");
+	            *holder.pid ? holder.pid : "not known yet");
+}
+
+static bool set_failed(const char *path, GError **error)
+{
+	g_set_error(error, LOCK_ERROR, LOCK_ERROR_FAILED, "%s: %s", path, g_strerror(errno));
+	return false;
+}
+
+static int lock_patiently(int fd)
+{
+	for (unsigned i = 1; i < PATIENCE; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return -1;
+		g_usleep(1000);
+	}
+	return flock(fd, LOCK_EX | LOCK_NB);
 }
 
 int lock_take(const char *path, GError **error)
@@ -27,20 +59,38 @@ int lock_take(const char *path, GError **error)
 	char pid[24];
 
 	if (fd < 0) {
-		g_set_error(error, LOCK_ERROR, LOCK_ERROR_FAILED, "%s: %s", path, g_strerror(errno));
+		set_failed(path, error);
 		return -1;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+	if (lock_patiently(fd) == 0) {
 		int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
 
 		if (ftruncate(fd, 0) == 0 && pwrite(fd, pid, length, 0) == length)
 			return fd;
-		g_set_error(error, LOCK_ERROR, LOCK_ERROR_FAILED, "%s: %s", path, g_strerror(errno));
+		set_failed(path, error);
 	} else if (errno == EWOULDBLOCK) {
 		set_held(fd, path, error);
 	} else {
-		g_set_error(error, LOCK_ERROR, LOCK_ERROR_FAILED, "%s: %s", path, g_strerror(errno));
+		set_failed(path, error);
 	}
 	close(fd);
 	return -1;
+}
+
+bool lock_ask(const char *path, long *pid, GError **error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct holder holder;
+
+	if (fd < 0 && errno != ENOENT)
+		return set_failed(path, error);
+	*pid = 0;
+	if (fd < 0)
+		return true;
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0) {
+		holder = read_holder(fd);
+		*pid = *holder.pid ? atol(holder.pid) : -1;
+	}
+	close(fd);
+	return true;
 }

@@ -7,6 +7,7 @@
 #define FIPMETER_KERNEL_LOCK_H
 
 #include <glib.h>
+#include <stdbool.h>
 
 #define LOCK_ERROR (g_quark_from_static_string("fipmeter-lock"))
 enum lock_error {
@@ -16,5 +17,9 @@ enum lock_error {
 
 /* Takes the lock at path (made with mode 0640, close-on-exec).  Returns the descriptor that holds it, -1 on failure. */
 int lock_take(const char *path, GError **error);
+
+/* Who holds the lock at path: *pid is 0 if nobody does (or there is no such file), -1 if the holder has not said yet who
+ * he is.  Fails where the file may not be opened.  Asking keeps a lock_take() waiting for some microseconds at most. */
+bool lock_ask(const char *path, long *pid, GError **error);
 
 #endif

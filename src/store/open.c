@@ -30,7 +30,6 @@
 #include "store/sql.h"
 #include "store/write.h"
 
-#define GROUP "fipmeter"
 
 /* A file beyond this is not read through at every start: the tables that decisions rest on are, the usage rows are
  * checked by the audit. */
@@ -131,7 +130,7 @@ static bool fail(const char *path, const char *remedy, GError **error)
 /* Who is in the group may read.  Where that group does not exist, or is not ours to give, root alone does. */
 static void give_to_group(const char *path)
 {
-	const struct group *group = getgrnam(GROUP);
+	const struct group *group = getgrnam(STORE_GROUP);
 
 	if (group && chown(path, (uid_t)-1, group->gr_gid) < 0)
 		return;
@@ -362,7 +361,7 @@ static bool open_for_reading(struct store *store, GError **error)
 {
 	if (access(store->path, F_OK) < 0) {
 		if (errno != ENOENT && errno != ENOTDIR)
-			return fail(store->path, " (to read it, be root or in the group " GROUP ")", error);
+			return fail(store->path, " (to read it, be root or in the group " STORE_GROUP ")", error);
 		g_set_error(error, STORE_ERROR, STORE_ERROR_MISSING, "%s: there is no store", store->path);
 		return false;
 	}

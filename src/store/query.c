@@ -67,6 +67,49 @@ bool store_each_usage(struct store *store, const struct usage_filter *filter,
 	return result == SQL_NONE;
 }
 
+static bool refuse_coverage(struct sql_call *call, GError **error)
+{
+	sql_end(call);
+	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED,
+	            "%s: a row of coverage holds a value that no fipmeter wrote (fipmeter audit says more)",
+	            call->store->path);
+	return false;
+}
+
+bool store_each_router(struct store *store, void (*call)(const char *router, int64_t read_us, void *data), void *data,
+                       GError **error)
+{
+	struct sql_call query = sql_call(store, SQL_ROUTERS);
+	enum sql_result result;
+
+	while ((result = sql_step(&query, error)) == SQL_ROW)
+		call(sql_text(&query, 0), sqlite3_column_int64(query.statement, 1), data);
+	return result == SQL_NONE;
+}
+
+bool store_each_gap(struct store *store, int64_t since_us, void (*call)(const struct coverage *gap, void *data),
+                    void *data, GError **error)
+{
+	struct sql_call query = sql_call(store, SQL_GAPS);
+	enum sql_result result;
+
+	sql_bind_int(&query, since_us);
+	while ((result = sql_step(&query, error)) == SQL_ROW) {
+		struct coverage gap = {
+			.seq = sqlite3_column_int64(query.statement, 0),
+			.node = (char *)sql_text(&query, 1), .router = (char *)sql_text(&query, 2),
+			.start_us = sqlite3_column_int64(query.statement, 4),
+			.end_us = sqlite3_column_int64(query.statement, 5),
+			.state = STATE_GAP, .reason = (char *)sql_text(&query, 6),
+		};
+
+		if (!sql_get_address(&query, 3, &gap.address))
+			return refuse_coverage(&query, error);
+		call(&gap, data);
+	}
+	return result == SQL_NONE;
+}
+
 static bool take_answer(struct sql_call *call, bool *known, GError **error)
 {
 	if (sql_step(call, error) != SQL_ROW)

@@ -26,4 +26,14 @@ bool store_each_usage(struct store *store, const struct usage_filter *filter,
 bool store_knows_address(struct store *store, uint32_t address, bool *known, GError **error);
 bool store_knows_router(struct store *store, const char *router, bool *known, GError **error);
 
+/* Calls call for each router on record, with the time of its last reading (0: none), in no order; router is valid
+ * inside the call. */
+bool store_each_router(struct store *store, void (*call)(const char *router, int64_t read_us, void *data), void *data,
+                       GError **error);
+
+/* Calls call for each gap that ends after since_us, in the order of router, start and address; gap is valid inside the
+ * call. */
+bool store_each_gap(struct store *store, int64_t since_us, void (*call)(const struct coverage *gap, void *data),
+                    void *data, GError **error);
+
 #endif

@@ -84,6 +84,13 @@ static const char *const texts[N_SQL] = {
 	[SQL_KNOWS_ROUTER] =
 		"SELECT EXISTS (SELECT 1 FROM generation WHERE router = ?1) "
 		"OR EXISTS (SELECT 1 FROM coverage_fact WHERE router = ?1)",
+	/* The end of a gap is no reading: it may be when somebody found that there was none. */
+	[SQL_ROUTERS] =
+		"SELECT router, max(CASE WHEN state IN ('metered', 'standby') THEN end_us ELSE 0 END) "
+		"FROM coverage_fact GROUP BY router",
+	[SQL_GAPS] =
+		"SELECT seq, node, router, address, start_us, end_us, reason FROM coverage_fact "
+		"WHERE state = 'gap' AND end_us > ? ORDER BY router, start_us, address",
 
 	[SQL_AUDIT_STORES] = "SELECT store, id, last_seq FROM store ORDER BY store",
 	[SQL_AUDIT_METERS] =

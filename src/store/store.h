@@ -15,6 +15,7 @@
 #include "core/model.h"
 
 #define STORE_FILE "usage.db"
+#define STORE_GROUP "fipmeter" /* membership is the permission to read */
 
 #define STORE_ERROR (g_quark_from_static_string("fipmeter-store"))
 enum store_error {
