@@ -81,7 +81,7 @@ static bool try_in(struct backend *backend, const struct place *place, GError **
 
 bool backend_probe(struct backend *backend, GError **error)
 {
-	struct place place = { .ns_fd = netns_new(error), .ns = "(a namespace made to try it)" };
+	struct place place = { .ns_fd = netns_new(error), .ns = "(a namespace made to try it)", .alone = true };
 	bool works = false;
 
 	if (place.ns_fd < 0)

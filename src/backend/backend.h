@@ -43,6 +43,7 @@ struct place {
 	int ns_fd;                 /* open as long as the call lasts */
 	struct netlink *netfilter; /* NETLINK_NETFILTER, opened in it (kernel/netlink.h) */
 	const char *ns;            /* its name, for messages and for what the back end remembers of it */
+	bool alone;                /* nobody else can write there: no lock is needed */
 };
 
 /* What it takes to make what stands equal to a plan. */

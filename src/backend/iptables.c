@@ -205,11 +205,13 @@ static bool write_rules(struct backend *backend, const struct place *place, cons
 {
 	g_autoptr(GPtrArray) none = g_ptr_array_new();
 	struct known *known = known_of(backend, place);
-	struct xtlock *lock = xtlock_take(((struct iptables *)backend)->lock, LOCK_WAIT_MS, error);
+	struct xtlock *lock = NULL;
 	bool done, damaged = false;
 
 	g_clear_pointer(&known->digest, g_free); /* to be read again */
-	if (!lock) {
+	if (!place->alone)
+		lock = xtlock_take(((struct iptables *)backend)->lock, LOCK_WAIT_MS, error);
+	if (!place->alone && !lock) {
 		g_prefix_error(error, "rules not written: ");
 		return false;
 	}

@@ -57,7 +57,7 @@ def test_another_back_end_takes_over_with_a_gap_and_without_an_overlap(lab, mete
             meter.backend = name
             meter.configure("")
             meter.start()
-            assert standing(lab, "r1") == {name}
+            wait_for(lambda: standing(lab, "r1") == {name}, f"{name} alone to count")
     meter.sample()
     lost = witness.packets() - packets(meter.usage_of(FIP["a"]), "in")
     gaps = [row for row in meter.coverage("r1") if row["state"] == "gap"]
