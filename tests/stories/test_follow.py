@@ -4,6 +4,7 @@ own counts what really came. What was not counted must stand as a gap; what was 
 """
 
 import os
+import signal
 import sqlite3
 import statistics
 import time
@@ -255,6 +256,31 @@ def test_neutron_that_rewrites_its_rules_all_the_time_changes_no_bill(lab, follo
     assert packets(rows, "in") == 3000
     assert len(rows) <= 5 and not [row for row in rows if row["flags"]]
     assert not gaps(follower, "r1")
+
+
+def events_lost(pid):
+    """How many netlink messages the kernel could not queue, for whomever in the agent's namespace (column Drops)."""
+    with open(f"/proc/{pid}/net/netlink") as sockets:
+        return sum(int(line.split()[8]) for line in sockets.readlines()[1:])
+
+
+def test_events_that_were_lost_lead_to_a_look_at_everything(lab, follower):
+    """The agent sleeps, one router makes more events than the buffers hold, then another one gets a floating IP."""
+    device = lab.routers["r1"].qr["n1"]
+    before = events_lost(follower.pid)
+    follower.signal(signal.SIGSTOP)
+    try:
+        lines = [f"addr {verb} 10.77.{number // 250}.{number % 250 + 1}/32 dev {device}"
+                 for number in range(12_000) for verb in ("add", "del")]
+        lab.run("r1", ["ip", "-batch", "-"], input="\n".join(lines) + "\n")
+        lab.associate(NEW, "g", pause=0)
+        assert events_lost(follower.pid) > before, "the story wants more events than that"
+    finally:
+        follower.signal(signal.SIGCONT)
+    wait_counted(follower, "r2", NEW)
+    lab.send("far", NEW, proto="udp", count=10, bytes=100)
+    follower.sample()
+    assert packets(follower.usage_of(NEW), "in") == 10
 
 
 def test_floating_ips_that_move_while_the_agent_is_away_are_known_in_sum(lab, follower):
