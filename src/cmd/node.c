@@ -113,7 +113,7 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 	node->complaints = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	node->said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	node->sites = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, site_free);
-	node->pending = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	node->pending = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	node->turn = g_ptr_array_new();
 	node->config = cmd_load_config(options->config, error);
 	if (!node->config)
@@ -218,9 +218,11 @@ void node_complain(struct node *node, const char *about, const char *message)
 	g_hash_table_replace(node->said, g_strdup(about), g_strdup(message));
 }
 
+#define ABOUT_NS "namespace="
+
 static char *about_ns(const char *ns)
 {
-	return g_strconcat("namespace=", ns, NULL);
+	return g_strconcat(ABOUT_NS, ns, NULL);
 }
 
 void node_complain_of(struct node *node, const char *ns, const char *message)
@@ -250,6 +252,14 @@ static GHashTable *looked_at(const struct node *node)
 	return about;
 }
 
+/* Nothing is known yet of names that are still waited for. */
+static bool is_pending(const struct node *node, const char *about)
+{
+	const char *ns = g_str_has_prefix(about, ABOUT_NS) ? about + strlen(ABOUT_NS) : NULL;
+
+	return ns && g_hash_table_contains(node->pending, ns);
+}
+
 void node_end_cycle(struct node *node)
 {
 	g_autoptr(GHashTable) looked = looked_at(node);
@@ -261,7 +271,7 @@ void node_end_cycle(struct node *node)
 	while (g_hash_table_iter_next(&each, &about, &message)) {
 		if (g_hash_table_contains(said, about))
 			continue;
-		if (node->all || g_hash_table_contains(looked, about))
+		if ((node->all || g_hash_table_contains(looked, about)) && !is_pending(node, about))
 			cmd_log(CMD_NOTICE, "well again %s", (char *)about);
 		else
 			g_hash_table_insert(said, g_strdup(about), g_strdup(message));

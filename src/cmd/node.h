@@ -63,7 +63,7 @@ struct node {
 	struct watch *watch;          /* NULL: nothing is heard, every sample looks at everything */
 	GHashTable *sites;            /* name -> struct site: every router namespace that is open */
 	GPtrArray *names;             /* of char *: all routers' names in the directory when it was last read; or NULL */
-	GHashTable *pending;          /* set of names that are not open yet */
+	GHashTable *pending;          /* names that are not open yet -> boot clock since when (int64_t *) */
 	GPtrArray *turn;              /* of struct site *: those that this cycle is about, ascending by name */
 	bool all;                     /* this cycle is about all, and has read the directory */
 	int64_t busy_us;              /* boot clock: since then nobody has listened to the watch; 0: somebody does */

@@ -6,6 +6,7 @@ own counts what really came. What was not counted must stand as a gap; what was 
 import os
 import signal
 import sqlite3
+import stat
 import statistics
 import time
 from contextlib import closing
@@ -171,9 +172,10 @@ def test_a_router_that_goes_is_read_a_last_time_and_its_namespace_let_go(lab, fo
     with stream(lab, "far", FIP["f"], 600, RATE), stream(lab, "far", FIP["a"], 600, RATE):
         witness = Witness(lab, "r2", f"ip daddr {FIP['f']} fib daddr type local")
         time.sleep(0.2)
-        before = witness.packets()
+        before, number = witness.packets(), inode(lab, "r2")
+        assert is_open(follower, number)
         getattr(lab, going)("r2")
-        wait_for(lambda: not is_open(follower, lab.routers["r2"]), "the agent to close the namespace", 1)
+        wait_for(lambda: not is_open(follower, number), "the agent to close the namespace", 1)
     follower.sample()
     counted = packets(follower.usage_of(FIP["f"]), "in")
     assert 0 < before <= counted <= 600
@@ -185,20 +187,28 @@ def test_a_router_that_goes_while_the_store_is_locked_is_on_the_bill_later(lab, 
     lab.send("far", FIP["f"], proto="udp", count=10, bytes=100)
     with closing(sqlite3.connect(follower.state / "usage.db", isolation_level=None)) as store:
         store.execute("BEGIN IMMEDIATE")
+        number = inode(lab, "r2")
         lab.router_delete("r2", pause=0)
         wait_for(lambda: "retrying" in follower.said(), "the agent to find the store locked")
-        wait_for(lambda: not is_open(follower, lab.routers["r2"]), "the agent to close the namespace")
+        wait_for(lambda: not is_open(follower, number), "the agent to close the namespace")
         store.execute("ROLLBACK")
     follower.sample()
     assert packets(follower.usage_of(FIP["f"]), "in") == 10
     assert not gaps(follower, "r2")
 
 
-def is_open(meter, router):
-    """Does the agent hold a namespace that has no name any more? (netns files are named net:[inode] in /proc)"""
-    held = [os.readlink(f"/proc/{meter.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{meter.pid}/fd")]
-    standing = {name for name in meter.lab.sh(["ls", "/run/netns"]).stdout.split() if name.startswith("qrouter-")}
-    return len([name for name in held if name.startswith("net:")]) > len(standing)
+def inode(lab, router):
+    return int(lab.run(router, ["stat", "-Lc", "%i", "/proc/self/ns/net"]))
+
+
+def is_open(meter, number):
+    """Does the agent hold the namespace of that inode?"""
+    folder = f"/proc/{meter.pid}/fd"
+    return any(file.st_ino == number and stat.S_ISREG(file.st_mode) for file in map(os.stat, open_files(folder)))
+
+
+def open_files(folder):
+    return [path for path in (f"{folder}/{fd}" for fd in os.listdir(folder)) if os.path.exists(path)]
 
 
 def test_a_router_that_comes_back_under_its_name_in_traffic_is_another_one(lab, follower):

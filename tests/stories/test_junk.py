@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What else may lie in the netns directory: it is passed over with one line at most, and all routers are metered."""
 
+import time
+
 import pytest
 from accounts import FIP, expect, floating
+from metering import wait_for
 
 pytestmark = pytest.mark.own_lab("r1")
 
@@ -111,3 +114,20 @@ def test_an_empty_or_missing_netns_directory_is_metered_without_a_word(lab, mete
     for directory in ("empty", "missing"):
         done = meter.once("--netns-dir", tmp_path / directory)
         assert done.stderr == "", done.stderr
+
+
+@pytest.mark.own_lab("r1")
+def test_a_running_agent_complains_of_junk_once_and_says_when_it_is_gone(lab, meter):
+    junk = "qrouter-3f1e9a52-7f0e-4d53-9a0c-4d5c1d3f8f6a"
+    meter.start()
+    lab.sh(["touch", f"/run/netns/{junk}"])
+    wait_for(lambda: junk in meter.said(), "a complaint")
+    for _ in range(3):
+        meter.sample()
+        time.sleep(0.05)
+    time.sleep(2.5)     # as long as a name may wait for its namespace
+    meter.sample()
+    assert meter.said().count(junk) == meter.said().count(f"namespace={junk}") * 2 == 2, meter.said()
+    lab.sh(["rm", f"/run/netns/{junk}"])
+    meter.sample()
+    wait_for(lambda: f"well again namespace={junk}" in meter.said(), "the end of the complaint")
