@@ -310,7 +310,7 @@ bool look_for_arrivals(struct site *site, GError **error)
 	router = inventory_look(site->place.ns_fd, site->place.netfilter, site->ns, site->ruling, error);
 	if (!router)
 		return false;
-	plan_mark_arrivals(site->plan, router);
+	plan_mark_arrivals(site->plan, router, site->found);
 	router_free(router);
 	return true;
 }

@@ -107,12 +107,12 @@ static bool is_served(const struct router *router, uint32_t address)
 	return address == router->gateway && router->gateway_served;
 }
 
-void plan_mark_arrivals(struct plan *plan, const struct router *router)
+void plan_mark_arrivals(struct plan *plan, const struct router *router, const struct snapshot *found)
 {
 	for (unsigned i = 0; i < plan->meters->len; i++) {
 		struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
 
-		meter->came = awaits(meter) && is_served(router, meter->key.address);
+		meter->came = awaits(meter) && is_served(router, meter->key.address) && !snapshot_find(found, &meter->key);
 	}
 }
 

@@ -21,8 +21,9 @@ const struct planned_meter *plan_find_meter(const struct plan *plan, const struc
 /* True if the plan has a meter of that key; *fixed (may be NULL) is then its fixed address. */
 bool plan_find(const struct plan *plan, const struct meter_key *key, uint32_t *fixed);
 
-/* Marks those planned meters whose address was not there when the plan was made, and is in router, seen later. */
-void plan_mark_arrivals(struct plan *plan, const struct router *router);
+/* Marks those planned meters whose address was not there when the plan was made, and is in router, seen later.  Not those
+ * that were counted before already (found: what stood there). */
+void plan_mark_arrivals(struct plan *plan, const struct router *router, const struct snapshot *found);
 
 /* True if the plan has an address that was not there. */
 bool plan_awaits_address(const struct plan *plan);

@@ -126,6 +126,28 @@ static void test_strangers_are_no_counters(void)
 		g_assert_false(plan_counter_parse(names[i], &key, &out));
 }
 
+/* .102 is not there at first; .101 always was. */
+static void test_addresses_that_come_after_the_look(void)
+{
+	SCOPED(router) *router = make_router();
+	SCOPED(plan) *plan = plan_of(router);
+	SCOPED(snapshot) *found = snapshot_new();
+	struct reading counted = { .key = { KIND_FLOATING, A(198, 51, 100, 102), g_intern_string("free") } };
+	unsigned came = 0;
+
+	found->generation = g_strdup("tag");
+	g_assert_true(plan_awaits_address(plan));
+	plan_mark_arrivals(plan, router, found);
+	for (unsigned i = 0; i < plan->meters->len; i++)
+		g_assert_false(g_array_index(plan->meters, struct planned_meter, i).came);
+	g_array_index(router->floating, struct floating, 1).served = true;
+	g_array_append_val(found->readings, counted); /* one of its counters stood before */
+	plan_mark_arrivals(plan, router, found);
+	for (unsigned i = 0; i < plan->meters->len; i++)
+		came += g_array_index(plan->meters, struct planned_meter, i).came;
+	g_assert_cmpuint(came, ==, plan->classes->len - 1);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -135,5 +157,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/standby", test_router_that_serves_nothing_is_standby);
 	g_test_add_func("/plan/names", test_counter_names_there_and_back);
 	g_test_add_func("/plan/strangers", test_strangers_are_no_counters);
+	g_test_add_func("/plan/arrivals", test_addresses_that_come_after_the_look);
 	return g_test_run();
 }
