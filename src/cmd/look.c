@@ -117,13 +117,24 @@ void look_take_kept(struct node *node)
 	g_hash_table_iter_init(&each, kept);
 	while (g_hash_table_iter_next(&each, &ns, &fd)) {
 		g_autoptr(GError) error = NULL;
-		struct site *site = inventory_is_router(ns) ? site_open(node, ns, GPOINTER_TO_INT(fd), &error) : NULL;
+		struct site *site = site_open(node, ns, GPOINTER_TO_INT(fd), &error); /* which closes what is no namespace */
 
-		if (site)
+		if (site && inventory_is_router(ns)) {
 			add_site(node, site);
-		else
-			supervisor_drop(ns);
+			continue;
+		}
+		supervisor_drop(ns);
+		if (site)
+			site_free(site);
 	}
+}
+
+/* It is metered no more. */
+static void let_go(struct node *node, const struct site *site)
+{
+	if (node->watch)
+		watch_forget(node->watch, site->ns);
+	supervisor_drop(site->ns);
 }
 
 /* Two names for one namespace would bill it twice.  The one that the books know has it, else the first. */
@@ -135,11 +146,14 @@ static void admit(struct node *node, struct site *site)
 
 	if (!twin) {
 		add_site(node, site);
+		supervisor_keep(site->ns, site->place.ns_fd);
 	} else if (is_known && !ledger_knows(node->ledger, twin->ns)) {
 		message = g_strconcat("is the same namespace as ", site->ns, ", skipping", NULL);
 		node_complain_of(node, twin->ns, message);
+		let_go(node, twin);
 		g_hash_table_remove(node->sites, twin->ns);
 		add_site(node, site);
+		supervisor_keep(site->ns, site->place.ns_fd);
 	} else {
 		message = g_strconcat("is the same namespace as ", twin->ns, ", skipping", NULL);
 		node_complain_of(node, site->ns, message);
@@ -169,7 +183,6 @@ static bool open_pending(struct node *node, const char *ns, bool can_wait)
 	}
 	site = site_open(node, ns, -1, &error);
 	if (site) {
-		supervisor_keep(ns, site->place.ns_fd);
 		admit(node, site);
 	} else if (can_wait && g_error_matches(error, NETNS_ERROR, NETNS_ERROR_NOT_YET)) {
 		return false;
@@ -378,9 +391,7 @@ void look_sweep(struct node *node)
 	while (g_hash_table_iter_next(&each, NULL, &site)) {
 		if (!is_over(site))
 			continue;
-		if (node->watch)
-			watch_forget(node->watch, ((struct site *)site)->ns);
-		supervisor_drop(((struct site *)site)->ns);
+		let_go(node, site);
 		g_hash_table_iter_remove(&each);
 	}
 }
