@@ -254,9 +254,6 @@ static void add_rest_rule(struct nft_layout *layout, const struct plan *plan, co
 
 	if (!plan_find(plan, &key, NULL))
 		return;
-	rule = add_rule(layout, chain, "row 3 was it");
-	nftrule_match_set(rule, NFTBATCH_SADDR, "fixed", false);
-	nftrule_verdict(rule, NFT_RETURN, NULL);
 	if (plan->gateway) {
 		rule = add_rule(layout, chain, "not row 4: to the gateway address %s", gateway);
 		nftrule_match_address(rule, NFTBATCH_DADDR, plan->gateway);
@@ -270,9 +267,13 @@ static void add_class_rules(struct nft_layout *layout, const struct plan *plan, 
                             bool unattributed)
 {
 	g_autofree char *in = g_strconcat("in_", class_name, NULL), *out = g_strconcat("out_", class_name, NULL);
+	struct nftnl_rule *rule;
 
 	nftrule_count_by_map(add_rule(layout, in, "rows 1, 2"), NFTBATCH_DADDR, in);
-	nftrule_count_by_map(add_rule(layout, out, "row 3"), NFTBATCH_SADDR, out);
+	/* One lookup counts and decides: an element that comes or goes between two would count a packet twice, or never. */
+	rule = add_rule(layout, out, "row 3, and no other");
+	nftrule_count_by_map(rule, NFTBATCH_SADDR, out);
+	nftrule_verdict(rule, NFT_RETURN, NULL);
 	add_rest_rule(layout, plan, out, class_name);
 	add_chain(layout, in, "");
 	add_chain(layout, out, "");
