@@ -175,6 +175,8 @@ void report_add(struct report *report, const struct report_line *row)
 	find_period(report, row->start_us);
 	if (row->end_us > report->end_us)
 		report->crossing++;
+	else if (row->end_us == report->end_us)
+		report->crossing += row->crossing;
 	line.start_us = report->start_us;
 	line.end_us = report->end_us;
 	cut_to_key(report->by, &line);

@@ -22,6 +22,7 @@ struct report_line {
 	struct counts counts;
 	int basis;                /* enum basis, or -1: mixed */
 	unsigned flags;           /* the union */
+	uint64_t crossing;        /* of a sum: how many of its rows end behind end_us */
 };
 
 struct report;

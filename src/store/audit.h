@@ -2,6 +2,8 @@
 /*
  * The audit: does all that the store says add up?  For every meter the rows sum to its last reading minus its first,
  * and chain: a row's reading minus its counts is the reading before it.  Rows of a store are numbered without holes.
+ * Where rows were dropped after their time their days stand for them: the days of a meter, and its rows that are in no day
+ * yet, sum to the same.  Hours sum to the days, and rows to the hours, for which both are kept.
  * The file itself passes SQLite's integrity_check.
  *
  * Findings are what cannot be in a sound store.  Remarks are what a set clock explains as well as an error would:
@@ -21,6 +23,7 @@ struct audit_list {
 
 struct audit {
 	uint64_t stores, meters, open_meters, rows, coverage;
+	uint64_t dropped_rows; /* once there; their hours or days still are */
 	uint64_t bytes, packets; /* in and out of all rows checked; UINT64_MAX: more than that */
 	struct audit_list findings, remarks;
 };

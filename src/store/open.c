@@ -61,6 +61,7 @@ static enum verdict judge_kind(struct store *store, GError **error)
 		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", store->path, store->damage);
 		return VERDICT_DAMAGED;
 	}
+	store->format = version;
 	if (version > SCHEMA_VERSION) {
 		g_set_error(error, STORE_ERROR, STORE_ERROR_VERSION, "%s: made by a newer fipmeter (format %"
 		            G_GINT64_FORMAT ", this one knows %d): install that one, or move the file away",
@@ -91,6 +92,20 @@ static bool check_pages(struct store *store, GError **error)
 	return true;
 }
 
+/* The schema's steps from the format that the file has, in a transaction of their own. */
+static bool bring_up(struct store *store, int64_t format, GError **error)
+{
+	bool ok = sql_exec(store, "BEGIN IMMEDIATE", error);
+
+	for (int64_t step = format; ok && step < SCHEMA_VERSION; step++)
+		ok = sql_exec(store, schema_steps[step], error);
+	if (ok && sql_exec(store, "COMMIT", error))
+		return true;
+	if (!sqlite3_get_autocommit(store->db))
+		sql_exec(store, "ROLLBACK", NULL);
+	return false;
+}
+
 static enum verdict judge(struct store *store, GError **error)
 {
 	enum verdict verdict;
@@ -100,7 +115,9 @@ static enum verdict judge(struct store *store, GError **error)
 	verdict = judge_kind(store, error);
 	if (verdict != VERDICT_WHOLE)
 		return verdict;
-	if (!check_pages(store, error) || !sql_prepare_all(store, error) || !sql_read_store(store, error))
+	if (!check_pages(store, error) ||
+	    (store->format < SCHEMA_VERSION && !bring_up(store, store->format, error)) ||
+	    !sql_prepare_all(store, error) || !sql_read_store(store, error))
 		return store->damage ? VERDICT_DAMAGED : VERDICT_FAILED;
 	return VERDICT_WHOLE;
 }
@@ -219,12 +236,14 @@ static bool use_wal(struct store *store, GError **error)
 /* Tables into an empty database that is open. */
 static bool begin_file(struct store *store, const struct baselines *second, const char *reason, GError **error)
 {
-	bool ok;
+	bool ok = true;
 
+	store->format = SCHEMA_VERSION;
 	if (!use_wal(store, error) || !sql_exec(store, "BEGIN IMMEDIATE", error))
 		return false;
-	ok = sql_exec(store, schema_sql, error) && sql_prepare_all(store, error) &&
-	     write_new_store(store, second, reason, error);
+	for (int step = 0; ok && step < SCHEMA_VERSION; step++)
+		ok = sql_exec(store, schema_steps[step], error);
+	ok = ok && sql_prepare_all(store, error) && write_new_store(store, second, reason, error);
 	if (ok)
 		return sql_end_transaction(store, true, error);
 	if (!sqlite3_get_autocommit(store->db))
@@ -349,6 +368,10 @@ struct store *store_open(const char *directory, char **notice, GError **error)
 		goto failed;
 	if (reason)
 		*notice = tell(store, reason, second, rotten);
+	else if (store->format < SCHEMA_VERSION)
+		*notice = g_strdup_printf("%s: brought from format %" G_GINT64_FORMAT " to %d; nothing of it is lost, but an older "
+		                          "fipmeter does not read it any more", store->path, store->format, SCHEMA_VERSION);
+	store->rollup = rollup_new();
 	return store;
 failed:
 	sql_store_free(store);
@@ -369,7 +392,12 @@ static bool open_for_reading(struct store *store, GError **error)
 		return false;
 	switch (judge_kind(store, error)) {
 	case VERDICT_WHOLE:
-		return sql_prepare_all(store, error) && sql_read_store(store, error);
+		if (store->format == SCHEMA_VERSION)
+			return sql_prepare_all(store, error) && sql_read_store(store, error);
+		g_set_error(error, STORE_ERROR, STORE_ERROR_VERSION, "%s: made by an older fipmeter (format %" G_GINT64_FORMAT
+		            ", this one reads %d): start this version's agent, which brings it up to that and loses nothing",
+		            store->path, store->format, SCHEMA_VERSION);
+		break;
 	case VERDICT_EMPTY:
 		g_set_error(error, STORE_ERROR, STORE_ERROR_MISSING, "%s: there is nothing in the store yet",
 		            store->path);

@@ -5,6 +5,7 @@
 #ifndef FIPMETER_STORE_QUERY_H
 #define FIPMETER_STORE_QUERY_H
 
+#include "core/levels.h"
 #include "core/report.h"
 #include "store/store.h"
 
@@ -15,12 +16,16 @@ struct usage_filter {
 	uint32_t address;       /* 0: any */
 	const char *router;     /* NULL: any */
 	const char *class_name; /* NULL: any */
+	enum period per;        /* how fine: sums of hours or days may be read instead of rows where these tell the same */
 };
 
-/* Calls call for each row, in the order of start, of one state of the store; row is valid inside the call, its texts
- * are interned. */
+/* Calls call for each row, or sum of rows, of one state of the store, in no order; row is valid inside the call, its texts
+ * are interned.  Times for which rows, or hours, are no longer kept give hours, or days, whatever per says. */
 bool store_each_usage(struct store *store, const struct usage_filter *filter,
                       void (*call)(const struct report_line *row, void *data), void *data, GError **error);
+
+/* From when on rows and hours are kept. */
+bool store_get_levels(struct store *store, struct kept *kept, GError **error);
 
 /* Known: something was metered for it at some time, or its coverage is on record. */
 bool store_knows_address(struct store *store, uint32_t address, bool *known, GError **error);

@@ -4,15 +4,19 @@
 -- generation.  The views `usage`, `meters` and `coverage` show them with all names, so that anybody can read the
 -- file with `sqlite3 -readonly usage.db`.  All times are microseconds of UTC, all numbers integers of 64 bit.
 --
--- Check it yourself: for every meter the rows sum to its last reading minus its first.  This finds none:
+-- Check it yourself: for every meter what is booked sums to its last reading minus its first (`booked`: format 2).  This
+-- finds none:
 --
---   SELECT m.meter, m.address, m.class FROM meters m LEFT JOIN usage u ON u.meter = m.meter GROUP BY m.meter
---   HAVING ifnull(sum(u.in_bytes), 0) <> m.last_in_bytes - m.first_in_bytes
---       OR ifnull(sum(u.in_packets), 0) <> m.last_in_packets - m.first_in_packets
---       OR ifnull(sum(u.out_bytes), 0) <> m.last_out_bytes - m.first_out_bytes
---       OR ifnull(sum(u.out_packets), 0) <> m.last_out_packets - m.first_out_packets;
+--   SELECT m.meter, m.address, m.class FROM meters m LEFT JOIN booked b ON b.meter = m.meter
+--   WHERE ifnull(b.in_bytes, 0) <> m.last_in_bytes - m.first_in_bytes
+--      OR ifnull(b.in_packets, 0) <> m.last_in_packets - m.first_in_packets
+--      OR ifnull(b.out_bytes, 0) <> m.last_out_bytes - m.first_out_bytes
+--      OR ifnull(b.out_packets, 0) <> m.last_out_packets - m.first_out_packets;
 --
 -- The CHECKs are also what `PRAGMA quick_check` knows a damaged value by.
+--
+-- This is format 1.  A new file gets this text and then those of all later formats (schema_2.sql, ...); a file of an
+-- older one gets those it lacks, in one transaction.  So what is written here is never changed again.
 
 PRAGMA application_id = 0x46495055;
 PRAGMA user_version = 1;

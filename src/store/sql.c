@@ -10,10 +10,15 @@
 #define BUSY_TIMEOUT_MS 1500
 
 #define USAGE_SELECT \
-	"SELECT g.node, g.router, m.kind, m.address, m.fixed, m.class, u.start_us, u.end_us, " \
-	"u.in_bytes, u.in_packets, u.out_bytes, u.out_packets, g.basis, u.flags "
-#define USAGE_JOIN \
-	"CROSS JOIN meter m ON m.meter = u.meter CROSS JOIN generation g ON g.generation = m.generation "
+	"SELECT u.meter, u.start_us, u.end_us, u.in_bytes, u.in_packets, u.out_bytes, u.out_packets, u.flags, 0 "
+#define SUM_SELECT \
+	"SELECT meter, start_us, end_us, in_bytes, in_packets, out_bytes, out_packets, flags, crossing "
+#define SUM_ADD \
+	" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (start_us, meter) DO UPDATE SET " \
+	"in_bytes = in_bytes + excluded.in_bytes, in_packets = in_packets + excluded.in_packets, " \
+	"out_bytes = out_bytes + excluded.out_bytes, out_packets = out_packets + excluded.out_packets, " \
+	"flags = flags | excluded.flags, usage_rows = usage_rows + excluded.usage_rows, " \
+	"crossing = crossing + excluded.crossing"
 
 /* CROSS JOIN is SQLite's word for "in this order": without statistics it cannot know which side is the small one. */
 static const char *const texts[N_SQL] = {
@@ -26,6 +31,7 @@ static const char *const texts[N_SQL] = {
 	[SQL_HAS_SEEN] =
 		"SELECT 1 FROM store WHERE (id = ?1 AND commits >= ?2) OR (after = ?1 AND after_commits >= ?2)",
 	[SQL_MAX_COMMITS] = "SELECT ifnull(max(commits), 0) FROM store",
+	[SQL_PUT_ROLLUP] = "INSERT INTO rollup VALUES (last_insert_rowid(), 0, 0)",
 	[SQL_PUT_STORE] =
 		"INSERT INTO store (id, created_us, reason, after, after_commits, commits, last_seq) "
 		"VALUES (?, ?, ?, ?, ?, ?, 0)",
@@ -69,15 +75,49 @@ static const char *const texts[N_SQL] = {
 	[SQL_NEXT_METER] = "SELECT ifnull(max(meter), 0) + 1 FROM meter",
 	[SQL_NEXT_COVERAGE] = "SELECT ifnull(max(seq), 0) + 1 FROM coverage_fact WHERE store = ?",
 
-	[SQL_USAGE] =
-		USAGE_SELECT "FROM usage_fact u " USAGE_JOIN "WHERE u.start_us >= ?1 AND u.start_us < ?2 "
-		"ORDER BY u.start_us, u.store, u.seq",
+	[SQL_ROLLUP_NEXT] =
+		"SELECT s.store, r.rolled_seq FROM store s JOIN rollup r ON r.store = s.store "
+		"WHERE s.last_seq > r.rolled_seq ORDER BY s.store LIMIT 1",
+	[SQL_ROLLUP_ROWS] =
+		"SELECT seq, meter, start_us, end_us, in_bytes, in_packets, out_bytes, out_packets, flags "
+		"FROM usage_fact WHERE store = ? AND seq > ? ORDER BY seq LIMIT ?",
+	[SQL_ADD_HOUR] = "INSERT INTO hour_fact" SUM_ADD,
+	[SQL_ADD_DAY] = "INSERT INTO day_fact" SUM_ADD,
+	[SQL_ROLLUP_ADVANCE] = "UPDATE rollup SET rolled_seq = ?2 WHERE store = ?1",
+	[SQL_ROLLUP_PROGRESS] =
+		"SELECT store, rolled_seq, dropped_seq FROM rollup WHERE dropped_seq < rolled_seq ORDER BY store",
+	[SQL_DROPPABLE_ROWS] =
+		"SELECT seq, start_us FROM usage_fact WHERE store = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+	[SQL_DROP_ROWS] = "DELETE FROM usage_fact WHERE store = ? AND seq <= ?",
+	[SQL_ROLLUP_DROPPED] = "UPDATE rollup SET dropped_seq = ?2 WHERE store = ?1",
+	[SQL_KEEP_ROWS_FROM] = "UPDATE kept SET rows_from_us = max(rows_from_us, ?)",
+	[SQL_OLDEST_HOUR] = "SELECT start_us FROM hour_fact ORDER BY start_us LIMIT 1",
+	[SQL_DROP_HOUR] = "DELETE FROM hour_fact WHERE start_us = ?",
+	[SQL_KEEP_HOURS_FROM] = "UPDATE kept SET hours_from_us = max(hours_from_us, ?)",
+	[SQL_GET_KEPT] = "SELECT rows_from_us, hours_from_us, timezone FROM kept",
+	[SQL_SET_TIMEZONE] = "UPDATE kept SET timezone = ? WHERE timezone = ''",
+
+	[SQL_METERS] =
+		"SELECT m.meter, g.node, g.router, m.kind, m.address, m.fixed, m.class, g.basis FROM meter m "
+		"JOIN generation g ON g.generation = m.generation WHERE (?1 IS NULL OR m.address = ?1) "
+		"AND (?2 IS NULL OR g.router = ?2) AND (?3 IS NULL OR m.class = ?3)",
+	[SQL_LATEST] = "SELECT max(start_us) FROM usage_fact",
+	[SQL_USAGE_ROWS] =
+		USAGE_SELECT "FROM usage_fact u CROSS JOIN rollup r ON r.store = u.store AND u.seq <= r.rolled_seq "
+		"WHERE u.start_us >= ?1 AND u.start_us < ?2",
 	/* k is read from its index alone; the rows themselves are looked up for those meters only. */
-	[SQL_USAGE_OF_SOME] =
-		USAGE_SELECT "FROM usage_fact k CROSS JOIN usage_fact u ON u.store = k.store AND u.seq = k.seq "
-		USAGE_JOIN "WHERE k.start_us >= ?1 AND k.start_us < ?2 AND k.meter IN (SELECT meter FROM meter "
+	[SQL_USAGE_ROWS_OF_SOME] =
+		USAGE_SELECT "FROM usage_fact k CROSS JOIN rollup r ON r.store = k.store AND k.seq <= r.rolled_seq "
+		"CROSS JOIN usage_fact u ON u.store = k.store AND u.seq = k.seq "
+		"WHERE k.start_us >= ?1 AND k.start_us < ?2 AND k.meter IN (SELECT meter FROM meter "
 		"JOIN generation USING (generation) WHERE (?3 IS NULL OR address = ?3) "
-		"AND (?4 IS NULL OR router = ?4) AND (?5 IS NULL OR class = ?5)) ORDER BY k.start_us, k.store, k.seq",
+		"AND (?4 IS NULL OR router = ?4) AND (?5 IS NULL OR class = ?5))",
+	/* Rows that are in no sum yet. */
+	[SQL_USAGE_FRESH] =
+		USAGE_SELECT "FROM rollup r CROSS JOIN usage_fact u ON u.store = r.store AND u.seq > r.rolled_seq "
+		"WHERE u.start_us >= ?1 AND u.start_us < ?2",
+	[SQL_USAGE_HOURS] = SUM_SELECT "FROM hour_fact WHERE start_us >= ?1 AND start_us < ?2",
+	[SQL_USAGE_DAYS] = SUM_SELECT "FROM day_fact WHERE start_us >= ?1 AND start_us < ?2",
 	[SQL_KNOWS_ADDRESS] =
 		"SELECT EXISTS (SELECT 1 FROM meter WHERE address = ?1) "
 		"OR EXISTS (SELECT 1 FROM coverage_fact WHERE address = ?1)",
@@ -92,7 +132,9 @@ static const char *const texts[N_SQL] = {
 		"SELECT seq, node, router, address, start_us, end_us, reason FROM coverage_fact "
 		"WHERE state = 'gap' AND end_us > ? ORDER BY router, start_us, address",
 
-	[SQL_AUDIT_STORES] = "SELECT store, id, last_seq FROM store ORDER BY store",
+	[SQL_AUDIT_STORES] =
+		"SELECT s.store, s.id, s.last_seq, r.dropped_seq, r.rolled_seq FROM store s LEFT JOIN rollup r "
+		"ON r.store = s.store ORDER BY s.store",
 	[SQL_AUDIT_METERS] =
 		"SELECT m.meter, g.router, m.kind, m.address, m.class, m.closed_us, m.first_in_bytes, "
 		"m.first_in_packets, m.first_out_bytes, m.first_out_packets, m.last_in_bytes, "
@@ -102,6 +144,9 @@ static const char *const texts[N_SQL] = {
 		"SELECT store, seq, meter, start_us, end_us, in_bytes, in_packets, out_bytes, out_packets, "
 		"end_in_bytes, end_in_packets, end_out_bytes, end_out_packets, flags FROM usage_fact ORDER "
 		"BY store, seq",
+	[SQL_AUDIT_SUMS] =
+		"SELECT 0, meter, start_us, in_bytes, in_packets, out_bytes, out_packets FROM hour_fact "
+		"UNION ALL SELECT 1, meter, start_us, in_bytes, in_packets, out_bytes, out_packets FROM day_fact",
 	[SQL_AUDIT_COVERAGE] =
 		"SELECT store, seq, node, router, address, start_us, end_us, state FROM coverage_fact "
 		"ORDER BY store, node, router, address, seq",
@@ -154,6 +199,7 @@ void sql_store_free(struct store *store)
 	sql_close(store);
 	if (store->lock >= 0)
 		close(store->lock);
+	rollup_free(store->rollup);
 	g_free(store->directory);
 	g_free(store->path);
 	g_free(store->damage);
@@ -290,6 +336,23 @@ bool sql_read_store(struct store *store, GError **error)
 	g_strlcpy(store->id, sql_text(&call, 1), sizeof store->id);
 	store->commits = sqlite3_column_int64(call.statement, 2);
 	store->last_seq = sqlite3_column_int64(call.statement, 3);
+	sql_end(&call);
+	return true;
+}
+
+bool sql_get_kept(struct store *store, struct kept *kept, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_GET_KEPT);
+	enum sql_result result = sql_step(&call, error);
+
+	if (result == SQL_NONE) {
+		store->damage = g_strdup("table kept is empty");
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", store->path, store->damage);
+	}
+	if (result != SQL_ROW)
+		return false;
+	kept->rows_from_us = sqlite3_column_int64(call.statement, 0);
+	kept->hours_from_us = sqlite3_column_int64(call.statement, 1);
 	sql_end(&call);
 	return true;
 }

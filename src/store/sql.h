@@ -15,18 +15,24 @@
 
 #include <sqlite3.h>
 
+#include "core/levels.h"
+#include "store/rollup.h"
 #include "store/store.h"
 
 #define STORE_ID_LEN 32
 
 enum sql {
 	SQL_BEGIN_WRITE, SQL_BEGIN_READ, SQL_COMMIT, SQL_ROLLBACK,
-	SQL_GET_STORE, SQL_HAS_SEEN, SQL_MAX_COMMITS, SQL_PUT_STORE, SQL_ADVANCE_STORE,
+	SQL_GET_STORE, SQL_HAS_SEEN, SQL_MAX_COMMITS, SQL_PUT_STORE, SQL_PUT_ROLLUP, SQL_ADVANCE_STORE,
 	SQL_PUT_GENERATION, SQL_FIND_GENERATION, SQL_MOVE_METER, SQL_CLOSE_METER, SQL_PUT_METER, SQL_CLOSE_ALL,
 	SQL_PUT_USAGE, SQL_PUT_COVERAGE,
 	SQL_LOAD_GENERATIONS, SQL_LOAD_METERS, SQL_LOAD_COVERAGE, SQL_NEXT_METER, SQL_NEXT_COVERAGE,
-	SQL_USAGE, SQL_USAGE_OF_SOME, SQL_KNOWS_ADDRESS, SQL_KNOWS_ROUTER, SQL_ROUTERS, SQL_GAPS,
-	SQL_AUDIT_STORES, SQL_AUDIT_METERS, SQL_AUDIT_USAGE, SQL_AUDIT_COVERAGE,
+	SQL_ROLLUP_NEXT, SQL_ROLLUP_ROWS, SQL_ADD_HOUR, SQL_ADD_DAY, SQL_ROLLUP_ADVANCE,
+	SQL_ROLLUP_PROGRESS, SQL_DROPPABLE_ROWS, SQL_DROP_ROWS, SQL_ROLLUP_DROPPED, SQL_KEEP_ROWS_FROM,
+	SQL_OLDEST_HOUR, SQL_DROP_HOUR, SQL_KEEP_HOURS_FROM, SQL_GET_KEPT, SQL_SET_TIMEZONE,
+	SQL_METERS, SQL_LATEST, SQL_USAGE_ROWS, SQL_USAGE_ROWS_OF_SOME, SQL_USAGE_FRESH, SQL_USAGE_HOURS, SQL_USAGE_DAYS,
+	SQL_KNOWS_ADDRESS, SQL_KNOWS_ROUTER, SQL_ROUTERS, SQL_GAPS,
+	SQL_AUDIT_STORES, SQL_AUDIT_METERS, SQL_AUDIT_USAGE, SQL_AUDIT_SUMS, SQL_AUDIT_COVERAGE,
 	N_SQL,
 };
 
@@ -36,6 +42,9 @@ struct store {
 	int lock;                       /* holds the directory; -1 for a reader */
 	sqlite3_stmt *statements[N_SQL];
 	int wal_pages;                  /* after the last commit */
+	int64_t format;                 /* of the file as it was found */
+	bool over_quota;
+	struct rollup *rollup;          /* NULL for a reader */
 	char *damage;                   /* what SQLite found wrong with the file itself; NULL: nothing */
 
 	/* The current store id, as of the last commit; for a writer. */
@@ -95,6 +104,8 @@ bool sql_get_state(const struct sql_call *call, int column, enum state *state);
 
 /* Reads the current store's row into the struct. */
 bool sql_read_store(struct store *store, GError **error);
+
+bool sql_get_kept(struct store *store, struct kept *kept, GError **error);
 
 /* Sets error, and store->damage, from what SQLite said last. */
 void sql_set_error(struct store *store, GError **error);

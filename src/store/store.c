@@ -53,6 +53,50 @@ bool store_save_baselines(struct store *store, const GPtrArray *open_meters, GEr
 	return true;
 }
 
+/* ---- the time zone ---- */
+
+static char *get_timezone(struct store *store, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_GET_KEPT);
+	char *name;
+
+	if (sql_step(&call, error) != SQL_ROW)
+		return NULL;
+	name = g_strdup(sql_text(&call, 2));
+	sql_end(&call);
+	return name;
+}
+
+GTimeZone *store_get_timezone(struct store *store)
+{
+	g_autofree char *name = get_timezone(store, NULL);
+
+	return name && *name ? g_time_zone_new_identifier(name) : NULL;
+}
+
+bool store_set_timezone(struct store *store, GTimeZone *timezone, GError **error)
+{
+	const char *wanted = g_time_zone_get_identifier(timezone);
+	g_autofree char *settled = get_timezone(store, error);
+	struct sql_call set = sql_call(store, SQL_SET_TIMEZONE);
+
+	if (!settled || g_str_equal(settled, wanted))
+		return settled;
+	if (*settled) {
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: its days are those of %s, and days that are summed "
+		            "cannot be cut anew for %s (set [store] timezone = %s, or name an empty directory)", store->path,
+		            settled, wanted, settled);
+		return false;
+	}
+	sql_bind_text(&set, wanted);
+	return sql_run(&set, error);
+}
+
+bool store_is_over_quota(const struct store *store)
+{
+	return store->over_quota;
+}
+
 /* ---- loading ---- */
 
 static bool refuse(struct store *store, struct sql_call *call, const char *what, GError **error)

@@ -27,12 +27,33 @@ enum store_error {
 
 struct store;
 
+/* How long what is kept.  Days are, for ever. */
+struct store_keep {
+	GTimeZone *timezone;      /* as given to store_set_timezone() */
+	int64_t rows_us, hours_us;
+	uint64_t quota;           /* bytes of the database; 0: none.  Beyond it rows and hours go before their time */
+	bool clock_in_doubt;      /* nothing is too old at this moment */
+};
+
 /* Opens the store in directory for writing; makes directory (0750) and file (0640, group fipmeter where that group
  * exists) if they are missing.  Holds a lock on the directory until store_close(): a second writer gets BUSY, with
  * the pid of the first.  A damaged file, and one older than the second home of the baselines (a restored backup), is
  * dealt with here: a new store id begins and the newer baselines go on.  What was done is told in *notice (one
  * line, NULL if nothing; the caller frees). */
 struct store *store_open(const char *directory, char **notice, GError **error);
+
+/* The zone whose days the store sums by.  It is settled by the first that is given; later another one is refused, as days
+ * that are summed cannot be cut anew. */
+bool store_set_timezone(struct store *store, GTimeZone *timezone, GError **error);
+
+/* NULL if none is settled yet, or this machine does not know it.  The caller unrefs. */
+GTimeZone *store_get_timezone(struct store *store);
+
+/* Sums up and drops what is due, in a step of some 50 ms: called after each commit, and again soon while *more is true. */
+bool store_tend(struct store *store, const struct store_keep *keep, int64_t now_us, bool *more, GError **error);
+
+/* After store_tend(): the store is larger than its quota, and what may go is gone. */
+bool store_is_over_quota(const struct store *store);
 
 /* Opens it read-only. */
 struct store *store_open_reader(const char *directory, GError **error);

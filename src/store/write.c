@@ -216,6 +216,7 @@ static bool close_meters(struct store *store, GError **error)
 static bool begin_store(struct store *store, const struct baselines *from, const char *reason, GError **error)
 {
 	struct sql_call most = sql_call(store, SQL_MAX_COMMITS), call = sql_call(store, SQL_PUT_STORE);
+	struct sql_call rollup = sql_call(store, SQL_PUT_ROLLUP);
 	char id[STORE_ID_LEN + 1];
 	int64_t commits;
 
@@ -229,7 +230,7 @@ static bool begin_store(struct store *store, const struct baselines *from, const
 	sql_bind_text(&call, from ? from->store : "");
 	sql_bind_int(&call, from ? from->commits : 0);
 	sql_bind_int(&call, MAX(commits, from ? from->commits : 0) + 1);
-	return sql_run(&call, error);
+	return sql_run(&call, error) && sql_run(&rollup, error);
 }
 
 /* What a baseline goes on as: a meter that begins where it stands. */

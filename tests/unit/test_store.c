@@ -523,7 +523,7 @@ static const struct {
 	  "rows sum to in_bytes 0, expected last - first = 1 - 0" },
 	{ "DELETE FROM meter WHERE meter = 2", "its meter 2 is not in the store" },
 	{ "DELETE FROM generation", "its generation is not in the store" },
-	{ "DELETE FROM store", "rows of 1 store(s) that are not in table store" },
+	{ "DELETE FROM store", "it has rows, but is not in table store" },
 	{ "UPDATE usage_fact SET end_us = start_us - 1 WHERE seq = 1", "before its start" },
 	{ "UPDATE usage_fact SET in_bytes = 'many' WHERE seq = 1", "in_bytes is no integer: many" },
 	{ "UPDATE usage_fact SET in_bytes = 9223372036854775807 WHERE seq < 4", "more than 64 bits hold" },
