@@ -3,12 +3,16 @@
  * fipmeter agent: meters the node.  cycle() is the program; all else here says when it runs.
  *
  * A sample is a cycle over all routers: at each multiple of the interval on the wall clock, on SIGUSR1, and once more on
- * SIGTERM.  In between the agent hears what happens in the routers (look.h), and a cycle runs over those that changed.
+ * SIGTERM.  In between the agent hears what happens in the routers (look.h), and a cycle runs over those that changed, and
+ * the store is tended (upkeep.h).  SIGHUP reads the configuration anew.
  * When the agent goes, everything stays in the kernel and counts on.
  */
 #include "cmd/bulletin.h"
 #include "cmd/cycle.h"
 #include "cmd/look.h"
+#include "cmd/reload.h"
+#include "cmd/supervisor.h"
+#include "cmd/upkeep.h"
 
 #include "core/period.h"
 #include "kernel/clock.h"
@@ -29,14 +33,19 @@
 #define RETRY_MS 5     /* for a name that is no namespace yet */
 #define POLL_MS 1000   /* of legacy tables */
 #define LOOK_ALL_S 300 /* whatever the events said */
+#define UPKEEP_MS 200  /* from one step to the next, if there is more to do */
 
 struct agent {
 	struct node node;
+	const struct node_options *options;
 	GMainLoop *loop;
 	int timer, signals;
 	guint watching[WATCH_FDS], looking, polling; /* sources of the loop; 0: none */
 	bool everything;                             /* the next look is at all */
 	int64_t looked_us, all_us;                   /* boot clock: the last look, the last one at all */
+	struct upkeep upkeep;
+	guint tending;                               /* source of the loop; 0: nothing more to do until the next sample */
+	char *refused;                               /* why the last reload was not taken; NULL: it was */
 	bool dry_run;
 };
 
@@ -94,6 +103,7 @@ static bool dry_cycle(struct node *node, enum look which, GError **error)
 static gboolean on_look(void *data);
 static gboolean on_poll(void *data);
 static gboolean on_watch(int fd, GIOCondition condition, void *data);
+static gboolean on_upkeep(void *data);
 
 static bool hear(struct agent *agent, bool *everything)
 {
@@ -125,6 +135,15 @@ static void listen_now(struct agent *agent)
 	look_soon(agent);
 }
 
+/* What stays wrong between cycles. */
+static void complain_again(struct agent *agent)
+{
+	if (agent->refused)
+		node_complain(&agent->node, "configuration", agent->refused);
+	if (agent->node.upkeep_failure)
+		node_complain(&agent->node, "store", agent->node.upkeep_failure);
+}
+
 /* One cycle with its end.  Names that wait for their namespace, or for an old one to go, are looked at again soon. */
 static void run_cycle(struct agent *agent, enum look which)
 {
@@ -135,6 +154,7 @@ static void run_cycle(struct agent *agent, enum look which)
 	if (!(agent->dry_run ? dry_cycle : cycle)(node, which, &error))
 		node_complain(node, which == LOOK_HEARD ? "what changed, retrying at the next sample" :
 		              "this sample, retrying at the next", error->message);
+	complain_again(agent);
 	node_end_cycle(node);
 	bulletin_post(node, error);
 	look_sweep(node);
@@ -159,6 +179,15 @@ static void watch_attach(struct agent *agent)
 		agent->watching[i] = g_unix_fd_add(fds[i], G_IO_IN, on_watch, agent);
 }
 
+static void tell_supervisor(const struct agent *agent)
+{
+	const struct node *node = &agent->node;
+	g_autofree char *status = g_strdup_printf("metering %u routers by %s%s", g_hash_table_size(node->sites),
+		node->usual->name, g_hash_table_size(node->complaints) ? ", with problems: see fipmeter status" : "");
+
+	supervisor_sampled(status, node->config->interval_s * INT64_C(1000000));
+}
+
 /* A sample: first what is waiting to be heard, so that it is of routers as they are now. */
 static void sample(struct agent *agent)
 {
@@ -174,6 +203,9 @@ static void sample(struct agent *agent)
 	if (everything)
 		agent->all_us = now_us;
 	run_cycle(agent, everything ? LOOK_ALL : LOOK_SAMPLE);
+	if (!agent->dry_run && !agent->tending && upkeep_step(&agent->upkeep, &agent->node))
+		agent->tending = g_timeout_add(UPKEEP_MS, on_upkeep, agent);
+	tell_supervisor(agent);
 }
 
 /* ---- when ---- */
@@ -207,6 +239,16 @@ static gboolean on_poll(void *data)
 	return G_SOURCE_REMOVE;
 }
 
+static gboolean on_upkeep(void *data)
+{
+	struct agent *agent = data;
+
+	if (upkeep_step(&agent->upkeep, &agent->node))
+		return G_SOURCE_CONTINUE;
+	agent->tending = 0;
+	return G_SOURCE_REMOVE;
+}
+
 /* An absolute timer on the wall clock, so that a sample stands at the full minute whatever the last one took; it tells
  * when somebody sets the clock (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). */
 static void arm(struct agent *agent)
@@ -229,6 +271,32 @@ static gboolean on_timer(int fd, GIOCondition condition, void *data)
 	return G_SOURCE_CONTINUE;
 }
 
+/* The configuration as a whole or not at all; either way a sample follows, which looks at everything. */
+static void read_anew(struct agent *agent)
+{
+	struct node *node = &agent->node;
+	g_autoptr(GError) error = NULL;
+
+	supervisor_reloading();
+	g_clear_pointer(&agent->refused, g_free);
+	if (agent->dry_run ? true : reload(node, agent->options, &error)) {
+		cmd_log(CMD_NOTICE, "configuration read anew backend=%s interval=%ds", node->usual->name, node->config->interval_s);
+		agent->all_us = INT64_MIN / 2;
+		arm(agent);
+	} else {
+		agent->refused = g_strdup_printf("not taken, going on with the old one: %s", error->message);
+	}
+	sample(agent);
+	supervisor_ready(agent->refused ? "the new configuration was not taken: see fipmeter status" : "configuration read anew");
+}
+
+static void stop(struct agent *agent)
+{
+	supervisor_stopping();
+	sample(agent);
+	g_main_loop_quit(agent->loop);
+}
+
 static gboolean on_signal(int fd, GIOCondition condition, void *data)
 {
 	struct agent *agent = data;
@@ -236,9 +304,12 @@ static gboolean on_signal(int fd, GIOCondition condition, void *data)
 
 	if (read(fd, &signal, sizeof signal) != sizeof signal)
 		return G_SOURCE_CONTINUE;
-	sample(agent);
-	if (signal.ssi_signo != SIGUSR1)
-		g_main_loop_quit(agent->loop);
+	if (signal.ssi_signo == SIGHUP)
+		read_anew(agent);
+	else if (signal.ssi_signo == SIGUSR1)
+		sample(agent);
+	else
+		stop(agent);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -250,6 +321,7 @@ static bool open_events(struct agent *agent, GError **error)
 	sigemptyset(&wanted);
 	sigaddset(&wanted, SIGTERM);
 	sigaddset(&wanted, SIGINT);
+	sigaddset(&wanted, SIGHUP);
 	sigaddset(&wanted, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &wanted, NULL);
 	agent->signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -276,8 +348,11 @@ static int run(struct agent *agent)
 	cmd_log(CMD_NOTICE, "metering node=%s routers=%u backend=%s interval=%ds", agent->node.name,
 	        g_hash_table_size(agent->node.sites), agent->node.usual->name, agent->node.config->interval_s);
 	arm(agent);
+	supervisor_ready("metering");
+	tell_supervisor(agent);
 	g_main_loop_run(agent->loop);
 	g_main_loop_unref(agent->loop);
+	g_free(agent->refused);
 	cmd_log(CMD_NOTICE, "stopped, the counters go on node=%s", agent->node.name);
 	return EXIT_DONE;
 }
@@ -288,13 +363,15 @@ static int run_once(struct agent *agent)
 
 	if (!(agent->dry_run ? dry_cycle : cycle)(&agent->node, LOOK_ALL, &error))
 		return cmd_fail("agent", error);
+	if (!agent->dry_run)
+		upkeep_step(&agent->upkeep, &agent->node);
 	return agent->node.unmetered ? EXIT_PARTIAL : EXIT_DONE;
 }
 
 int cmd_agent(int argc, char **argv)
 {
 	struct node_options options = { 0 };
-	struct agent agent = { .timer = -1, .signals = -1 };
+	struct agent agent = { .timer = -1, .signals = -1, .options = &options };
 	gboolean once = FALSE, dry_run = FALSE;
 	int interval_s = NO_INTERVAL;
 	const GOptionEntry entries[] = {
@@ -312,7 +389,8 @@ int cmd_agent(int argc, char **argv)
 	               "  fipmeter agent                 run in the foreground\n"
 	               "  fipmeter agent --once          one sample, e.g. from a test\n"
 	               "  fipmeter agent --dry-run --once  show what would be set up\n"
-	               "Signals: SIGUSR1 takes a sample now; SIGTERM takes a last one and ends.\n"
+	               "Signals: SIGUSR1 takes a sample now; SIGHUP reads the configuration anew; SIGTERM takes\n"
+	               "a last sample and ends.\n"
 	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 (--once) some router is not metered.",
 	               entries, &argc, &argv, &status))
 		return status;

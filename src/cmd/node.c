@@ -42,19 +42,11 @@ static int backend_named(const char *name)
 	return g_str_equal(name, "nft") ? BACKEND_NFT : g_str_equal(name, "iptables") ? BACKEND_IPTABLES : -1;
 }
 
-static bool make_backends(struct node *node, GError **error)
+static void make_backends(struct node *node)
 {
-	const char *wanted = node->config->backend;
-
-	if (!g_str_equal(wanted, "auto") && backend_named(wanted) < 0) {
-		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
-		            "back end %s is not in this build (right: auto, nft or iptables)", wanted);
-		return false;
-	}
 	node->backends[BACKEND_NFT] = backend_nft_new();
 	node->backends[BACKEND_IPTABLES] = backend_iptables_new(node->config->xtables_lock);
-	node->usual = node->backends[MAX(backend_named(wanted), 0)];
-	return true;
+	node->usual = node->backends[MAX(backend_named(node->config->backend), 0)];
 }
 
 /* Of `auto` the first that works. */
@@ -79,13 +71,13 @@ static bool choose_usual(struct node *node, GError **error)
 	return false;
 }
 
-/* Every back end that is configured must work. */
-static bool probe_backends(struct node *node, GError **error)
+bool node_choose_backends(struct node *node, GError **error)
 {
 	bool is_auto = g_str_equal(node->config->backend, "auto");
 	GHashTableIter each;
 	void *name;
 
+	node->usual = node->backends[MAX(backend_named(node->config->backend), 0)];
 	if (!(is_auto ? choose_usual(node, error) : backend_probe(node->usual, error)))
 		return false;
 	g_hash_table_iter_init(&each, node->config->router_backends);
@@ -106,6 +98,26 @@ struct backend *node_backend_for(const struct node *node, const char *ns)
 	return name ? node->backends[backend_named(name)] : node->usual;
 }
 
+struct config *node_load_config(const struct node_options *options, GError **error)
+{
+	SCOPED(config) *config = cmd_load_config(options->config, error);
+
+	if (!config)
+		return NULL;
+	override(&config->netns_dir, options->netns_dir);
+	override(&config->state_dir, options->state_dir);
+	override(&config->backend, options->backend);
+	override(&config->node, options->node);
+	if (options->interval_s)
+		config->interval_s = options->interval_s;
+	if (!g_str_equal(config->backend, "auto") && backend_named(config->backend) < 0) {
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
+		            "back end %s is not in this build (right: auto, nft or iptables)", config->backend);
+		return NULL;
+	}
+	return g_steal_pointer(&config);
+}
+
 bool node_open(struct node *node, const struct node_options *options, GError **error)
 {
 	memset(node, 0, sizeof *node);
@@ -115,17 +127,12 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 	node->sites = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, site_free);
 	node->pending = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	node->turn = g_ptr_array_new();
-	node->config = cmd_load_config(options->config, error);
+	node->config = node_load_config(options, error);
 	if (!node->config)
 		return false;
-	override(&node->config->netns_dir, options->netns_dir);
-	override(&node->config->state_dir, options->state_dir);
-	override(&node->config->backend, options->backend);
-	override(&node->config->node, options->node);
-	if (options->interval_s)
-		node->config->interval_s = options->interval_s;
-	node->name = node->config->node ? node->config->node : g_get_host_name();
-	return make_backends(node, error);
+	node->name = g_strdup(node->config->node ? node->config->node : g_get_host_name());
+	make_backends(node);
+	return true;
 }
 
 char *node_run_path(const char *netns_dir, const char *suffix)
@@ -178,12 +185,13 @@ bool node_open_books(struct node *node, GError **error)
 	if (!boot || !take_lock(node, error))
 		return false;
 	node->bulletin = bulletin_new(node->config->netns_dir);
-	if (!probe_backends(node, error))
+	if (!node_choose_backends(node, error))
 		return false;
 	node->store = store_open(node->config->state_dir, &notice, error);
 	if (notice)
 		cmd_log(CMD_WARNING, "%s", notice);
-	if (!node->store || !store_load(node->store, &state, error))
+	if (!node->store || !store_set_timezone(node->store, node->config->timezone, error) ||
+	    !store_load(node->store, &state, error))
 		return false;
 	node->ledger = ledger_new(node->name, boot, node->config->interval_s * INT64_C(1000000), &state);
 	return true;
@@ -204,6 +212,8 @@ void node_close(struct node *node)
 	bulletin_free(node->bulletin); /* as long as the lock is held */
 	if (node->lock >= 0)
 		close(node->lock);
+	g_free(node->upkeep_failure);
+	g_free(node->name);
 	g_hash_table_unref(node->complaints);
 	g_hash_table_unref(node->said);
 	config_free(node->config);

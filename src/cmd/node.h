@@ -53,12 +53,13 @@ struct bulletin;
 
 struct node {
 	struct config *config;
-	const char *name;
+	char *name;
 	struct backend *backends[BACKENDS]; /* all of this build */
 	struct backend *usual;        /* the one for a router for which nothing else is configured */
 	struct store *store;          /* NULL for those who only look */
 	struct ledger *ledger;
 	int lock;
+	char *upkeep_failure;         /* what is wrong with the upkeep of the store; NULL: nothing */
 	struct bulletin *bulletin;    /* what `fipmeter status` reads; NULL for those who only look */
 	struct watch *watch;          /* NULL: nothing is heard, every sample looks at everything */
 	GHashTable *sites;            /* name -> struct site: every router namespace that is open */
@@ -88,6 +89,12 @@ void node_options_clear(struct node_options *options);
 	{ "node", 0, 0, G_OPTION_ARG_STRING, &(options)->node, "This node's name in the records", "NAME" }
 #define NODE_STATE_OPTION(options) \
 	{ "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &(options)->state_dir, "Where the usage is kept", "DIR" }
+
+/* The configuration with what the command line says. */
+struct config *node_load_config(const struct node_options *options, GError **error);
+
+/* Takes node->usual by the configuration, and tries every back end that it names. */
+bool node_choose_backends(struct node *node, GError **error);
 
 /* Configuration and back end: enough to look.  The caller calls node_close() in any case. */
 bool node_open(struct node *node, const struct node_options *options, GError **error);

@@ -144,13 +144,18 @@ static void take_meter(struct ledger *ledger, const struct meter *loaded)
 	g_hash_table_add(books->meters, meter_copy(loaded));
 }
 
+void ledger_set_interval(struct ledger *ledger, int64_t interval_us)
+{
+	ledger->interval_us = interval_us;
+}
+
 struct ledger *ledger_new(const char *node, const char *boot, int64_t interval_us, struct ledger_state *state)
 {
 	struct ledger *ledger = g_new0(struct ledger, 1);
 
 	ledger->node = g_strdup(node);
 	ledger->boot = g_strdup(boot);
-	ledger->interval_us = interval_us;
+	ledger_set_interval(ledger, interval_us);
 	ledger->books = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, books_free);
 	ledger->coverage = g_hash_table_new_full(coverage_hash, coverage_equal, (GDestroyNotify)coverage_free, NULL);
 	ledger->next_meter = ledger->first_own_meter = state->next_meter;

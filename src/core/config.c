@@ -77,6 +77,42 @@ static const char *set_timezone(struct config *config, const char *value)
 	return NULL;
 }
 
+static const char *set_days(int *days, const char *value)
+{
+	guint64 number;
+
+	if (!g_ascii_string_to_unsigned(value, 10, 1, CONFIG_KEEP_MAX, &number, NULL))
+		return "whole days from 1 to 36500";
+	*days = (int)number;
+	return NULL;
+}
+
+static const char *set_keep_minutes(struct config *config, const char *value)
+{
+	return set_days(&config->keep_rows_days, value);
+}
+
+static const char *set_keep_hours(struct config *config, const char *value)
+{
+	return set_days(&config->keep_hours_days, value);
+}
+
+static const char *set_quota(struct config *config, const char *value)
+{
+	static const char units[] = "KMGT";
+	static const char right[] = "bytes, or with a unit of 1024: 500M, 2G; 0 is no quota";
+	size_t length = strlen(value);
+	const char *unit = length ? strchr(units, value[length - 1]) : NULL;
+	g_autofree char *digits = g_strndup(value, length - (unit ? 1 : 0));
+	unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+	guint64 number;
+
+	if (!g_ascii_string_to_unsigned(digits, 10, 0, (guint64)INT64_MAX >> shift, &number, NULL))
+		return right;
+	config->quota = number << shift;
+	return NULL;
+}
+
 static const struct key {
 	const char *section, *name;
 	const char *(*set)(struct config *config, const char *value);
@@ -88,6 +124,9 @@ static const struct key {
 	{ "agent", "xtables_lock", set_xtables_lock },
 	{ "store", "path", set_state_dir },
 	{ "store", "timezone", set_timezone },
+	{ "store", "keep_minutes", set_keep_minutes },
+	{ "store", "keep_hours", set_keep_hours },
+	{ "store", "quota", set_quota },
 };
 
 #define CLASSES_SECTION "classes"   /* its keys are the operator's */
@@ -287,6 +326,8 @@ struct config *config_new(void)
 	config->backend = g_strdup("auto");
 	config->state_dir = g_strdup("/var/lib/fipmeter");
 	config->timezone = g_time_zone_new_utc();
+	config->keep_rows_days = 35;
+	config->keep_hours_days = 400;
 	config->classes = classes_new();
 	config->router_backends = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	return config;
@@ -336,5 +377,10 @@ struct config *config_parse(const char *text, size_t length, const char *file, G
 	for (unsigned i = 0; sections[i]; i++)
 		if (!take_section(config, parsed, (struct place){ file, sections[i], NULL }, error))
 			return NULL;
+	if (config->keep_hours_days < config->keep_rows_days) {
+		refuse(&(struct place){ file, "store", "keep_hours" }, error, "%d is less than keep_minutes (right: at least %d)",
+		       config->keep_hours_days, config->keep_rows_days);
+		return NULL;
+	}
 	return g_steal_pointer(&config);
 }

@@ -8,7 +8,11 @@
  *              node = NAME             label of this node in the records; by default the host name
  *              xtables_lock = PATH     the lock file that Neutron's l3-agent sees; by default found by itself
  *   [store]    path = /var/lib/fipmeter
- *              timezone = UTC          where days begin
+ *              timezone = UTC          where days begin; settled by the first start
+ *              keep_minutes = 35       days for which the rows themselves are kept
+ *              keep_hours = 400        days for which sums of hours are kept; sums of days are for ever
+ *              quota = 0               bytes (or 500M, 2G) of the database; beyond it rows, then hours, go before their
+ *                                      time; 0: none
  *   [backends] iptables = ROUTER, …    routers (their ids) that another back end is to count in than `backend` says:
  *              nft = ROUTER, …         nft or iptables
  *   [classes]  NAME = PREFIX, PREFIX   see core/classes.h
@@ -23,10 +27,12 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define CONFIG_PATH "/etc/fipmeter/fipmeter.conf"
 #define CONFIG_INTERVAL_MIN 1 /* seconds */
 #define CONFIG_INTERVAL_MAX 3600
+#define CONFIG_KEEP_MAX 36500 /* days */
 
 struct config {
 	int interval_s;
@@ -36,6 +42,8 @@ struct config {
 	char *xtables_lock;    /* NULL: to be found */
 	char *state_dir;
 	GTimeZone *timezone;
+	int keep_rows_days, keep_hours_days;
+	uint64_t quota;        /* bytes; 0: none */
 	struct classes *classes;
 	GHashTable *router_backends; /* router's id, in lower case -> "nft" or "iptables" */
 };

@@ -51,6 +51,7 @@ struct ledger;
  * of a running agent that spans more than one and a half of it is flagged late. */
 struct ledger *ledger_new(const char *node, const char *boot, int64_t interval_us, struct ledger_state *state);
 void ledger_free(struct ledger *ledger);
+void ledger_set_interval(struct ledger *ledger, int64_t interval_us);
 
 /* Adds to batch a meter with baseline 0 for each meter of the plan that has none open in this generation and no
  * counter in found (the namespace's snapshot, or NULL where nothing of ours was there).  since: when the router was last
