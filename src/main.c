@@ -35,6 +35,14 @@ static int print_help(void)
 	return cmd_finish_output(NULL);
 }
 
+/* For packaging/completion.py. */
+static int list_commands(void)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++)
+		printf("%s\t%s\n", commands[i].name, commands[i].summary);
+	return cmd_finish_output(NULL);
+}
+
 static int run_command(int argc, char **argv)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++)
@@ -59,6 +67,8 @@ int main(int argc, char **argv)
 		puts("fipmeter " FIPMETER_VERSION);
 		return cmd_finish_output(NULL);
 	}
+	if (g_str_equal(argv[1], "--list-commands"))
+		return list_commands();
 	if (g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h") || g_str_equal(argv[1], "help"))
 		return print_help();
 	return run_command(argc - 1, argv + 1);

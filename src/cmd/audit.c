@@ -5,6 +5,7 @@
  */
 #include "cmd/cmd.h"
 #include "cmd/output.h"
+#include "cmd/progress.h"
 #include "store/audit.h"
 #include "store/store.h"
 
@@ -31,6 +32,9 @@ static void print_people(const struct audit *audit, const char *directory)
 	printf("meters    %" G_GUINT64_FORMAT " (%" G_GUINT64_FORMAT " open)\n", audit->meters, audit->open_meters);
 	printf("rows      %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " bytes in %" G_GUINT64_FORMAT " packets\n",
 	       audit->rows, audit->bytes, audit->packets);
+	if (audit->dropped_rows)
+		printf("dropped   %" G_GUINT64_FORMAT " rows whose time was over; their days stand for them\n",
+		       audit->dropped_rows);
 	printf("coverage  %" G_GUINT64_FORMAT " rows\n", audit->coverage);
 	print_list("finding", &audit->findings);
 	print_list("remark", &audit->remarks);
@@ -38,7 +42,8 @@ static void print_people(const struct audit *audit, const char *directory)
 		printf("verdict   the records do not add up: %" G_GUINT64_FORMAT " finding%s\n", audit->findings.n,
 		       audit->findings.n == 1 ? "" : "s");
 	else
-		puts("verdict   the rows of every meter sum to its last reading minus its first");
+		printf("verdict   the %s of every meter sum to its last reading minus its first\n",
+		       audit->dropped_rows ? "days and rows" : "rows");
 }
 
 static void print_json_list(const char *name, const struct audit_list *list)
@@ -56,9 +61,9 @@ static void print_json(const struct audit *audit, const char *directory)
 	fputs("{\"store\": ", stdout);
 	output_json_string(stdout, directory);
 	printf(", \"whole\": %s, \"meters\": %" G_GUINT64_FORMAT ", \"open_meters\": %" G_GUINT64_FORMAT
-	       ", \"rows\": %" G_GUINT64_FORMAT ", \"bytes\": %" G_GUINT64_FORMAT ", \"packets\": %" G_GUINT64_FORMAT,
-	       audit->findings.n ? "false" : "true", audit->meters, audit->open_meters, audit->rows, audit->bytes,
-	       audit->packets);
+	       ", \"rows\": %" G_GUINT64_FORMAT ", \"dropped_rows\": %" G_GUINT64_FORMAT ", \"bytes\": %" G_GUINT64_FORMAT ", \"packets\": %" G_GUINT64_FORMAT,
+	       audit->findings.n ? "false" : "true", audit->meters, audit->open_meters, audit->rows, audit->dropped_rows,
+	       audit->bytes, audit->packets);
 	print_json_list("findings", &audit->findings);
 	print_json_list("remarks", &audit->remarks);
 	puts("}");
@@ -67,10 +72,16 @@ static void print_json(const struct audit *audit, const char *directory)
 static int audit_store(struct store *store, const char *directory, bool json)
 {
 	g_autoptr(GError) error = NULL;
+	g_autofree char *what = g_strdup_printf("reading %s", directory);
 	struct audit audit = { 0 };
+	struct progress progress;
+	bool done;
 	int status;
 
-	if (!store_audit(store, &audit, &error))
+	progress_begin(&progress, COMMAND, what, store);
+	done = store_audit(store, &audit, &error);
+	progress_end(&progress, store);
+	if (!done)
 		return cmd_fail(COMMAND, error);
 	if (json)
 		print_json(&audit, directory);

@@ -129,6 +129,18 @@ static int print_help(const char *command, GOptionContext *context)
 	return cmd_finish_output(command);
 }
 
+/* For packaging/completion.py: long name, letter, argument's name and kind, description, with tabs between. */
+static int list_options(const char *command, const GOptionEntry *entries)
+{
+	for (const GOptionEntry *entry = entries; entry->long_name; entry++)
+		printf("%s\t%c\t%s\t%s\t%s\n", entry->long_name, entry->short_name ? entry->short_name : '-',
+		       entry->arg_description ? entry->arg_description : "-",
+		       entry->arg == G_OPTION_ARG_FILENAME ? "file" : entry->arg == G_OPTION_ARG_NONE ? "none" : "text",
+		       entry->description);
+	puts("help\th\t-\tnone\tShow this help");
+	return cmd_finish_output(command);
+}
+
 static bool asks_for_help(int argc, char **argv)
 {
 	for (int i = 1; i < argc && !g_str_equal(argv[i], "--"); i++)
@@ -145,6 +157,10 @@ bool cmd_parse(const char *command, const char *summary, const char *examples, c
 	g_autoptr(GError) error = NULL;
 
 	g_set_prgname(name);
+	if (*argc == 2 && g_str_equal((*argv)[1], "--list-options")) {
+		*status = list_options(command, entries);
+		return false;
+	}
 	if (asks_for_help(*argc, *argv)) {
 		*status = print_help(command, context);
 		return false;

@@ -7,6 +7,7 @@
  */
 #include "cmd/cmd.h"
 #include "cmd/output.h"
+#include "cmd/progress.h"
 #include "core/report.h"
 #include "store/query.h"
 #include "store/store.h"
@@ -92,6 +93,7 @@ static int ask_filter(const struct options *options, struct question *question)
 		return cmd_misuse(COMMAND,
 		                  "--class %s is no class name (right: internet, cloud, free, or one of yours)",
 		                  options->class_name);
+	filter->per = question->per;
 	filter->router = options->router;
 	filter->class_name = options->class_name;
 	return EXIT_DONE;
@@ -233,8 +235,21 @@ static void put_caption(struct output *output, const struct question *question)
 	output_caption(output, "%s to %s, %s", since, until, question->exact ? "bytes" : "1 kB = 1000 bytes");
 }
 
-static void put_notes(struct output *output, const struct question *question, uint64_t crossing)
+/* What was asked for more finely than it is kept. */
+static void put_levels(struct output *output, const struct question *question, const struct kept *kept)
 {
+	g_autofree char *rows = time_format(kept->rows_from_us, question->local);
+	g_autofree char *hours = time_format(kept->hours_from_us, question->local);
+
+	if (question->per <= PERIOD_MINUTE && question->filter.since_us < kept->rows_from_us)
+		output_note(output, "Single rows are kept since %s; before that the lines are hours.", rows);
+	if (question->per <= PERIOD_HOUR && question->filter.since_us < kept->hours_from_us)
+		output_note(output, "Hours are kept since %s; before that the lines are days.", hours);
+}
+
+static void put_notes(struct output *output, const struct question *question, const struct kept *kept, uint64_t crossing)
+{
+	put_levels(output, question, kept);
 	if (question->by == REPORT_BY_PROJECT && question->per != PERIOD_INTERVAL)
 		output_note(output, "Owners are not known here: all usage stands under no project.");
 	if (crossing == 1)
@@ -244,7 +259,7 @@ static void put_notes(struct output *output, const struct question *question, ui
 		            "they are counted whole where they start.", crossing);
 }
 
-static int answer(const struct question *question, struct report *report)
+static int answer(const struct question *question, const struct kept *kept, struct report *report)
 {
 	const GArray *lines = report_lines(report);
 	struct layout layout = layout_for(question);
@@ -269,7 +284,7 @@ static int answer(const struct question *question, struct report *report)
 		counts_add(&total.counts, &line->counts);
 	}
 	put(output, &layout, &total, output_total);
-	put_notes(output, question, report_crossing(report));
+	put_notes(output, question, kept, report_crossing(report));
 	output_finish(output);
 	return cmd_finish_output(COMMAND);
 }
@@ -308,17 +323,23 @@ static int check_known(struct store *store, const struct usage_filter *filter, c
 static int ask_store(const struct question *question, struct store *store, const struct config *config)
 {
 	const struct usage_filter *filter = &question->filter;
+	g_autofree char *what = g_strdup_printf("reading %s", config->state_dir);
+	g_autoptr(GTimeZone) timezone = store_get_timezone(store);
 	g_autoptr(GError) error = NULL;
+	struct progress progress;
 	struct report *report;
+	struct kept kept;
 	int status = check_known(store, filter, config->state_dir);
+	bool done;
 
 	if (status != EXIT_DONE)
 		return status;
-	report = report_new(question->by, question->per, config->timezone, filter->since_us, filter->until_us);
-	if (store_each_usage(store, filter, add_row, report, &error))
-		status = answer(question, report);
-	else
-		status = cmd_fail(COMMAND, error);
+	report = report_new(question->by, question->per, timezone ? timezone : config->timezone, filter->since_us,
+	                    filter->until_us);
+	progress_begin(&progress, COMMAND, what, store);
+	done = store_get_levels(store, &kept, &error) && store_each_usage(store, filter, add_row, report, &error);
+	progress_end(&progress, store);
+	status = done ? answer(question, &kept, report) : cmd_fail(COMMAND, error);
 	report_free(report);
 	return status;
 }

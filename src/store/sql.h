@@ -45,6 +45,8 @@ struct store {
 	int64_t format;                 /* of the file as it was found */
 	bool over_quota;
 	struct rollup *rollup;          /* NULL for a reader */
+	void (*on_progress)(void *data);
+	void *progress_data;
 	char *damage;                   /* what SQLite found wrong with the file itself; NULL: nothing */
 
 	/* The current store id, as of the last commit; for a writer. */

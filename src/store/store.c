@@ -20,6 +20,25 @@ void store_close(struct store *store)
 	sql_store_free(store);
 }
 
+/* ---- progress ---- */
+
+#define STEPS 100000 /* of SQLite's virtual machine: some 2 ms */
+
+static int on_steps(void *data)
+{
+	struct store *store = data;
+
+	store->on_progress(store->progress_data);
+	return 0; /* go on */
+}
+
+void store_on_progress(struct store *store, void (*call)(void *data), void *data)
+{
+	store->on_progress = call;
+	store->progress_data = data;
+	sqlite3_progress_handler(store->db, STEPS, call ? on_steps : NULL, store);
+}
+
 /* ---- committing ---- */
 
 /* PASSIVE waits for nobody; pages that a reader still needs stay until the next time. */

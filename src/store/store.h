@@ -58,6 +58,9 @@ bool store_is_over_quota(const struct store *store);
 /* Opens it read-only. */
 struct store *store_open_reader(const char *directory, GError **error);
 
+/* Has call called again and again while the store is read; NULL: no longer. */
+void store_on_progress(struct store *store, void (*call)(void *data), void *data);
+
 /* Either kind.  Takes NULL. */
 void store_close(struct store *store);
 

@@ -5,6 +5,7 @@ a report of a sanitizer or a wrong exit status fails the story, with standard er
 
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / os.environ.get("FIPMETER_BUILD", "build") / "fipmeter"
+
+# What stands before the program: privileges that are taken from it, if the stories are to run with less.
+UNDER = shlex.split(os.environ.get("FIPMETER_UNDER", ""))
 
 # The agent's own clock never strikes inside a story: samples are asked for.
 INTERVAL_S = 3600
@@ -54,7 +58,7 @@ class Meter:
 
     def run(self, *argv, status=0):
         """Run a command of fipmeter where an agent would run; its exit status must be as told (a tuple: one of)."""
-        done = self.lab.sh([PROGRAM, *argv], timeout=60)
+        done = self.lab.sh([*UNDER, PROGRAM, *argv], timeout=60)
         allowed = status if isinstance(status, tuple) else (status,)
         assert done.returncode in allowed, (f"fipmeter {' '.join(map(str, argv))}: exit status {done.returncode}, "
                                             f"not {status}\n{done.stderr}{done.stdout}")
@@ -82,7 +86,7 @@ class Meter:
         """Start an agent; when this returns it has taken its first sample."""
         assert self.process is None, "the agent runs already"
         before = now_us()
-        argv = [PROGRAM, *self.node_argv("agent", "--interval", interval_s)]
+        argv = [*UNDER, PROGRAM, *self.node_argv("agent", "--interval", interval_s)]
         with self.log.open("a") as log:
             self.process = self.launch(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._wait_sampled(before)

@@ -28,7 +28,7 @@ for i, fd in enumerate(high):
     os.dup2(fd, first + i, inheritable=True)
 os.closerange(first + len(high), 256)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=names)
-os.execv(sys.argv[4], sys.argv[4:])
+os.execvp(sys.argv[4], sys.argv[4:])
 """
 
 
