@@ -5,6 +5,8 @@
 #   make demo       a small cloud out of network namespaces, metered: ends with its usage table
 #   make test       all tests; the last line is "N passed, N failed"
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
+#   make deb        the Debian package of what is committed, in build/deb
+#   make try-package  builds it, installs, runs, upgrades, removes and purges it on this machine
 #   make install    into PREFIX (/usr/local); DESTDIR is honoured
 PREFIX ?= /usr/local
 
@@ -13,7 +15,9 @@ BUILD_PACKAGES = gcc libc6-dev pkg-config meson ninja-build python3 libglib2.0-d
 LAB_PACKAGES = iproute2 nftables iptables ipset iperf3 ethtool conntrack procps tzdata
 TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish
 
-.PHONY: all build demo test sanitize install clean
+PACKAGE_PACKAGES = debhelper dpkg-dev lintian git
+
+.PHONY: all build demo test sanitize deb try-package install clean
 all: build
 
 build:
@@ -33,6 +37,14 @@ test: build
 sanitize:
 	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(TEST_PACKAGES)
 	@tests/sanitize
+
+deb:
+	@packaging/need $(BUILD_PACKAGES) $(PACKAGE_PACKAGES)
+	@packaging/deb build/deb
+
+try-package: build
+	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(PACKAGE_PACKAGES)
+	@packaging/try
 
 install: build
 	meson install -C build --no-rebuild
