@@ -98,6 +98,9 @@ static bool ask_part(const struct question *question, enum sql which, int64_t si
 		sql_get_counts(&call, 3, &row.counts);
 		row.flags = sqlite3_column_int64(call.statement, 7);
 		row.crossing = sqlite3_column_int64(call.statement, 8);
+		/* The last sum may be longer than was asked for; nothing in it is behind that (get_until). */
+		if (which == SQL_USAGE_HOURS || which == SQL_USAGE_DAYS)
+			row.end_us = MIN(row.end_us, MAX(row.start_us, question->filter->until_us));
 		question->call(&row, question->data);
 	}
 	return result == SQL_NONE;

@@ -136,6 +136,26 @@ static void test_questions(struct world *world, const void *data)
 	}
 }
 
+static void note_end(const struct report_line *row, void *latest_us)
+{
+	*(int64_t *)latest_us = MAX(*(int64_t *)latest_us, row->end_us);
+}
+
+/* The day is not over and asked for up to now: its sum stands for no row that ends later. */
+static void test_a_sum_ends_where_the_question_ends(struct world *world, const void *data)
+{
+	struct usage_filter filter = { .since_us = 0, .per = PERIOD_TOTAL };
+	int64_t latest_us = 0;
+
+	fill(world, 50);
+	tend(world, keep_for(FOREVER, FOREVER), world->now.utc_us);
+	filter.until_us = world->now.utc_us + MINUTE;
+	world_assert(world, "SELECT count(*) > 0 FROM usage_fact, day_fact d WHERE d.end_us > usage_fact.end_us + 60000000", "1");
+	g_assert_true(store_each_usage(world->store, &filter, note_end, &latest_us, NULL));
+	g_assert_cmpint(latest_us, >, 0);
+	g_assert_cmpint(latest_us, <=, filter.until_us);
+}
+
 static void test_rows_go_when_their_time_is_over(struct world *world, const void *data)
 {
 	struct total before, day, after;
@@ -392,6 +412,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	ADD("/rollup/sums-are-the-rows", test_sums_are_the_rows);
 	ADD("/rollup/questions", test_questions);
+	ADD("/rollup/a_sum_ends_where_the_question_ends", test_a_sum_ends_where_the_question_ends);
 	ADD("/rollup/rows-go", test_rows_go_when_their_time_is_over);
 	ADD("/rollup/hours-go", test_hours_go_after_the_rows);
 	ADD("/rollup/quota", test_quota);
