@@ -17,12 +17,12 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *summary;
 } commands[] = {
-	{ "usage", cmd_usage, "Bytes and packets of each address; also what fipmeter without a command shows" },
+	{ "usage", cmd_usage, "Bytes and packets of each address; what bare fipmeter shows" },
 	{ "agent", cmd_agent, "Meters this node's routers until it is told to stop" },
 	{ "status", cmd_status, "Is everything on this node metered, and if not, why" },
-	{ "plan", cmd_plan, "The routers of this node and what would be counted in each; changes nothing" },
+	{ "plan", cmd_plan, "The routers of this node and what would be counted; changes nothing" },
 	{ "audit", cmd_audit, "Checks that all records sum to what the counters showed" },
-	{ "detach", cmd_detach, "Takes a last reading and removes everything of fipmeter from the kernel" },
+	{ "detach", cmd_detach, "Takes a last reading, then removes all of fipmeter from the kernel" },
 };
 
 static int print_help(void)

@@ -389,9 +389,9 @@ int cmd_agent(int argc, char **argv)
 	               "  fipmeter agent                 run in the foreground\n"
 	               "  fipmeter agent --once          one sample, e.g. from a test\n"
 	               "  fipmeter agent --dry-run --once  show what would be set up\n"
-	               "Signals: SIGUSR1 takes a sample now; SIGHUP reads the configuration anew; SIGTERM takes\n"
-	               "a last sample and ends.\n"
-	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 (--once) some router is not metered.",
+	               "Signals: SIGUSR1 takes a sample now; SIGHUP reads the configuration anew;\n"
+	               "SIGTERM takes a last sample and ends.\n"
+	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 (--once) not all metered.",
 	               entries, &argc, &argv, &status))
 		return status;
 	if (interval_s != NO_INTERVAL && (interval_s < CONFIG_INTERVAL_MIN || interval_s > CONFIG_INTERVAL_MAX))

@@ -130,7 +130,7 @@ int cmd_audit(int argc, char **argv)
 	if (!cmd_parse(COMMAND, "Checks that the rows of every meter sum to its last reading minus its first.",
 	               "  fipmeter audit\n"
 	               "  fipmeter audit --state-dir /srv/restored -o json\n"
-	               "Exit status: 0 the records add up; 1 they do not, or could not be read; 2 wrong usage.",
+	               "Exit status: 0 the records add up; 1 they do not, or cannot be read; 2 misuse.",
 	               entries, &argc, &argv, &status))
 		return status;
 	if (format && !g_str_equal(format, "table") && !g_str_equal(format, "json"))

@@ -27,7 +27,7 @@ int cmd_detach(int argc, char **argv)
 	g_autoptr(GError) error = NULL;
 	int status;
 
-	if (!cmd_parse("detach", "Takes a last reading and removes everything that fipmeter has put into the kernel.\n"
+	if (!cmd_parse("detach", "Takes a last reading and removes all that fipmeter has put into the kernel.\n"
 	               "Stop the agent first. What was counted stays in the store.",
 	               "  fipmeter detach",
 	               entries, &argc, &argv, &status))

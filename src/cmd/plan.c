@@ -174,10 +174,10 @@ int cmd_plan(int argc, char **argv)
 	g_autoptr(GError) error = NULL;
 	int status;
 
-	if (!cmd_parse("plan", "Shows the routers of this node and what would be counted in each. Changes nothing.",
+	if (!cmd_parse("plan", "Shows the routers of this node and what would be counted. Changes nothing.",
 	               "  fipmeter plan\n"
 	               "  fipmeter plan -o json | jq '.[].floating'\n"
-	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 some router could not be looked at.",
+	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 a router could not be looked at.",
 	               entries, &argc, &argv, &status))
 		return status;
 	if (format && !g_str_equal(format, "table") && !g_str_equal(format, "json"))

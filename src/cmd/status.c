@@ -229,9 +229,8 @@ static void say_agent(const json_t *state, const struct asked *asked)
 	g_autofree char *since = ago(time_of(state, "started"), asked->now_us), *text = NULL;
 
 	if (json_is_true(json_object_get(state, "running")))
-		text = g_strdup_printf("running, pid %" JSON_INTEGER_FORMAT ", started %s, back end %s, a sample every %"
-		                       JSON_INTEGER_FORMAT " s", (json_int_t)time_of(state, "pid"), since,
-		                       text_of(state, "backend"), (json_int_t)time_of(state, "interval_s"));
+		text = g_strdup_printf("running, pid %" JSON_INTEGER_FORMAT ", started %s, back end %s",
+		                       (json_int_t)time_of(state, "pid"), since, text_of(state, "backend"));
 	else if (time_of(state, "pid"))
 		text = g_strdup_printf("not running: pid %" JSON_INTEGER_FORMAT " ended without a word. Counters that stand go on; "
 		                       "start it, and nothing of them is lost", (json_int_t)time_of(state, "pid"));
@@ -249,7 +248,9 @@ static void say_sample(const json_t *state, const struct asked *asked)
 	if (*failure)
 		text = g_strdup_printf("%s, kept %s: %s (the counters keep it until then)", sampled, kept, failure);
 	else
-		text = g_strdup_printf("%s%s", sampled, is_late(state, asked->now_us) ? ": LATE" : "");
+		text = g_strdup_printf("%s, one every %" JSON_INTEGER_FORMAT " s%s", sampled,
+		                       (json_int_t)time_of(state, "interval_s"),
+		                       is_late(state, asked->now_us) ? ": LATE" : "");
 	say("sampled", text);
 	say("events", json_is_true(json_object_get(state, "events")) ? "heard" :
 	    "not heard: what changes is seen at the next sample only");
@@ -451,9 +452,9 @@ int cmd_status(int argc, char **argv)
 
 	if (!cmd_parse(COMMAND, "Shows whether everything on this node is metered, and if not, why.",
 	               "  fipmeter status                     the agent and each router\n"
-	               "  fipmeter status --router 3f1e9a52   its addresses, gaps, and how to list its counters\n"
+	               "  fipmeter status --router 3f1e9a52   its addresses, gaps, and its counters\n"
 	               "  fipmeter status -o json | jq '.routers[] | select(.problem != \"\")'\n"
-	               "Exit status: 0 all is metered; 1 failed; 2 wrong usage; 3 the router is not known;\n"
+	               "Exit status: 0 all is metered; 1 failed; 2 wrong usage; 3 router not known;\n"
 	               "4 something is not metered.",
 	               entries, &argc, &argv, &status))
 		return status;

@@ -406,7 +406,7 @@ int cmd_usage(int argc, char **argv)
 		{ "until", 0, 0, G_OPTION_ARG_STRING, &options.until, "Up to, not including, this time (now)",
 		  "TIME" },
 		{ "per", 0, 0, G_OPTION_ARG_STRING, &options.per,
-		  "interval (rows), minute, hour, day, month, total (total)", "PERIOD" },
+		  "interval, minute, hour, day, month, total (total)", "PERIOD" },
 		{ "by", 0, 0, G_OPTION_ARG_STRING, &options.by,
 		  "address, router, class, project, node (address)", "KEY" },
 		{ "address", 0, 0, G_OPTION_ARG_STRING, &options.address, "This public address alone", "ADDRESS" },

@@ -53,7 +53,7 @@ def test_help_ends_with_an_example_and_fits_the_terminal():
     for command in COMMANDS:
         text = run(PROGRAM, command, "--help")
         assert f"Examples:\n  fipmeter {command}" in text
-        assert max(map(len, text.splitlines())) <= 100, command
+        assert max(map(len, text.splitlines())) <= 80, command
 
 
 # --- completion ---
