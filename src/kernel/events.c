@@ -140,7 +140,7 @@ static bool hand_over(const struct events *events, int length, int nsid, events_
 {
 	const struct nlmsghdr *message = (const struct nlmsghdr *)events->buffer;
 
-	for (; mnl_nlmsg_ok(message, length); message = mnl_nlmsg_next(message, &length))
+	for (; netlink_message_fits(message, length); message = mnl_nlmsg_next(message, &length))
 		call(message, nsid, data);
 	return length <= 0;
 }

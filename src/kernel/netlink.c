@@ -285,14 +285,21 @@ static ssize_t receive(struct netlink *netlink, int flags, int *number)
 	return got;
 }
 
+bool netlink_message_fits(const struct nlmsghdr *header, int left)
+{
+	return left >= (int)sizeof *header && header->nlmsg_len >= sizeof *header && header->nlmsg_len <= (unsigned)left;
+}
+
 static enum step take_datagram(struct netlink *netlink, ssize_t length, struct wait *wait, GError **error)
 {
 	const struct nlmsghdr *header = (const struct nlmsghdr *)netlink->buffer;
 	enum step step = STEP_MORE;
 	int left = (int)length;
 
-	for (; step == STEP_MORE && mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left))
+	for (; step == STEP_MORE && netlink_message_fits(header, left); header = mnl_nlmsg_next(header, &left))
 		step = take_message(netlink, header, wait, error);
+	if (step == STEP_MORE && left > 0) /* the padding of the last one may be left out */
+		return fail(netlink, error, "an answer that is cut short", 0);
 	return step;
 }
 
@@ -351,10 +358,10 @@ static bool batch_span(const void *messages, size_t length, struct wait *wait)
 	const struct nlmsghdr *header = messages;
 	int left = (int)length;
 
-	if (length > BATCH_MAX || !mnl_nlmsg_ok(header, left))
+	if (length > BATCH_MAX || !netlink_message_fits(header, left))
 		return false;
 	wait->first = header->nlmsg_seq;
-	for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left))
+	for (; netlink_message_fits(header, left); header = mnl_nlmsg_next(header, &left))
 		wait->last = header->nlmsg_seq;
 	return left <= 0; /* the last one need not be padded */
 }

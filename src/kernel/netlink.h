@@ -38,6 +38,10 @@ bool netlink_talk(struct netlink *netlink, struct nlmsghdr *request, mnl_cb_t ca
 bool netlink_send_batch(struct netlink *netlink, const void *messages, size_t length, unsigned acks,
                         uint32_t *failed_seq, GError **error);
 
+/* Is there a whole message at header, with left bytes to the end of the datagram?  What mnl_nlmsg_ok() is for, but that
+ * takes a length of 2 GiB and more for a negative one. */
+bool netlink_message_fits(const struct nlmsghdr *header, int left);
+
 /* The error number of the kernel's last refusal; some subsystems have numbers of their own, from 4096 on. */
 int netlink_refusal(const struct netlink *netlink);
 
