@@ -367,9 +367,14 @@ static int take_message(const struct nlmsghdr *header, void *data)
 	name = get_text(attributes[IPSET_ATTR_SETNAME]);
 	if (!name)
 		return malformed(listing);
-	g_strlcpy(listing->name, name, sizeof listing->name);
-	if (attributes[IPSET_ATTR_DATA] && take_set(listing, attributes) < MNL_CB_STOP)
-		return MNL_CB_ERROR;
+	/* The head of a set comes first, and then all of its elements (ip_set_core.c: ip_set_dump_do()). */
+	if (attributes[IPSET_ATTR_DATA]) {
+		g_strlcpy(listing->name, name, sizeof listing->name);
+		if (take_set(listing, attributes) < MNL_CB_STOP)
+			return MNL_CB_ERROR;
+	} else if (!listing->set.name || strcmp(name, listing->name)) {
+		return malformed(listing);
+	}
 	return attributes[IPSET_ATTR_ADT] ? mnl_attr_parse_nested(attributes[IPSET_ATTR_ADT], take_element, listing) :
 	                                    MNL_CB_OK;
 }
