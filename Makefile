@@ -5,6 +5,7 @@
 #   make demo       a small cloud out of network namespaces, metered: ends with its usage table
 #   make test       all tests; the last line is "N passed, N failed"
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
+#   make fuzz       every parser of bytes from outside, for a minute each, under both sanitizers
 #   make deb        the Debian package of what is committed, in build/deb
 #   make try-package  builds it, installs, runs, upgrades, removes and purges it on this machine
 #   make install    into PREFIX (/usr/local); DESTDIR is honoured
@@ -15,9 +16,10 @@ BUILD_PACKAGES = gcc libc6-dev pkg-config meson ninja-build python3 libglib2.0-d
 LAB_PACKAGES = iproute2 nftables iptables ipset iperf3 ethtool conntrack procps tzdata
 TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish
 
+FUZZ_PACKAGES = clang libclang-rt-14-dev
 PACKAGE_PACKAGES = debhelper dpkg-dev lintian git
 
-.PHONY: all build demo test sanitize deb try-package install clean
+.PHONY: all build demo test sanitize fuzz deb try-package install clean
 all: build
 
 build:
@@ -38,6 +40,10 @@ sanitize:
 	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(TEST_PACKAGES)
 	@tests/sanitize
 
+fuzz:
+	@packaging/need $(BUILD_PACKAGES) $(FUZZ_PACKAGES)
+	@tests/fuzz/run
+
 deb:
 	@packaging/need $(BUILD_PACKAGES) $(PACKAGE_PACKAGES)
 	@packaging/deb build/deb
@@ -50,4 +56,4 @@ install: build
 	meson install -C build --no-rebuild
 
 clean:
-	rm -rf build build-sanitize
+	rm -rf build build-sanitize build-fuzz
