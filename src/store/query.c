@@ -98,6 +98,9 @@ static bool ask_part(const struct question *question, enum sql which, int64_t si
 		sql_get_counts(&call, 3, &row.counts);
 		row.flags = sqlite3_column_int64(call.statement, 7);
 		row.crossing = sqlite3_column_int64(call.statement, 8);
+		/* a whole sum, taken because there is nothing behind until (get_until): it ends there */
+		if (question->filter->per == PERIOD_TOTAL && (which == SQL_USAGE_HOURS || which == SQL_USAGE_DAYS))
+			row.end_us = MIN(row.end_us, question->filter->until_us);
 		question->call(&row, question->data);
 	}
 	return result == SQL_NONE;
