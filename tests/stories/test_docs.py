@@ -25,7 +25,7 @@ def page(name):
 
 def plain(text):
     """Without line ends and marks: for what may be broken over two lines."""
-    return re.sub(r"\s+", " ", text.replace("`", "").replace("\\|", "|"))
+    return re.sub(r"\s+", " ", re.sub(r"[`\\]", "", text))
 
 
 # --- names ---
@@ -63,6 +63,26 @@ def test_one_packet_names_a_function_at_each_step():
     assert len(re.findall(r"`\w+\(\)`", page("one-packet.md"))) > 20
 
 
+def block(language):
+    return re.search(rf"^```{language}\n(.*?)^```$", page("one-packet.md"), re.M | re.S)[1]
+
+
+def same(line):
+    """A rule without its counts and without the digits of a run."""
+    return re.sub(r"^\[\d+:\d+\] |packets \d+ bytes \d+|(?<=fipmeter )[0-9a-f]{16}", "", line.strip())
+
+
+@pytest.mark.own_lab("r1")
+def test_the_rules_of_iptables_on_the_page_are_those_that_stand(tmp_path):
+    with make_lab("docs-legacy", "legacy", ["r1"]) as lab:
+        meter = Meter(lab, tmp_path, "iptables")
+        meter.once()
+        rules = lab.run("r1", ["iptables-legacy-save", "-t", "mangle", "-c"])
+        meter.leave()
+    stand, told = [same(line) for line in rules.splitlines()], [same(line) for line in block("iptables").splitlines()]
+    assert len(told) > 5 and [line for line in stand if line in told] == told, "all of them, in this order"
+
+
 # --- a store, and an agent ---
 
 @pytest.fixture(scope="module")
@@ -93,6 +113,12 @@ def meter(lab, tmp_path_factory):
         meter.leave()
     finally:
         meter.kill()
+
+
+def test_the_rules_of_nft_on_the_page_are_those_that_stand(lab, meter):
+    stand = {same(line) for line in lab.run("r1", ["nft", "list", "table", "ip", "fipmeter"]).splitlines()}
+    told = [same(line) for line in block("nft").splitlines()]
+    assert len(told) > 25 and [line for line in told if line not in stand] == []
 
 
 # --- store.md ---
@@ -304,3 +330,115 @@ def test_the_schema_of_usage(meter):
     assert all(fits(found[f"[].{name}"], kind) for name, kind in schema("usage"))
     header = meter.command("usage", "--since", "0", "-o", "csv").stdout.splitlines()[0]
     assert header.split(",") == [name for name, _ in schema("usage")]
+
+
+# --- operate.md ---
+
+SRC = ROOT / "src"
+# Whatever these say is said to the operator: by status, in the log, or as the last line of a command.
+SPEAKERS = ["kernel/*.c", "backend/*.c", "inventory/*.c", "cmd/agent.c", "cmd/cycle.c", "cmd/look.c", "cmd/node.c",
+            "cmd/upkeep.c", "cmd/reload.c", "cmd/bulletin.c", "cmd/status.c", "cmd/supervisor.c", "cmd/cmd.h", "core/ledger.c",
+            "store/open.c", "store/store.c", "store/sql.c", "store/baselines.c", "store/query.c"]
+# What is not said: comments of rules, statements, help, formats of JSON, and the rows of tables.
+SILENT = r"excluded\.|^ip netns exec|^nft list|SELECT |INSERT |UPDATE |DELETE |FROM |PRAGMA |BEGIN |^ *VALUES|^\{s:|Exit status|^  fipmeter|crossing|^rows? \d|not row|^%s +%s$"
+
+
+def literals(text):
+    """The texts of a C file, those that stand next to each other joined; comments and characters left out."""
+    tokens = re.findall(r"/\*.*?\*/|'(?:\\.|[^'\\])+'|(\"(?:\\.|[^\"\\])*\")|(\s+)|(G_GU?INT64_FORMAT|JSON_INTEGER_FORMAT)|(.)", text, re.S)
+    joined = None
+    for string, blank, number, other in tokens:
+        if string:
+            joined = (joined or "") + string[1:-1]
+        elif number and joined is not None:
+            joined += "d"
+        elif other and joined is not None:
+            yield joined
+            joined = None
+
+
+def said(path):
+    """Pieces between the conversions of all texts of a file that have some words."""
+    text = re.sub(r"GOptionEntry entries\[\].*?\};|cmd_parse\(.*?entries,|^#include .*?$", "", path.read_text(), flags=re.S | re.M)
+    for literal in literals(text):
+        if re.search(SILENT, literal):
+            continue
+        for piece in re.split(r"%[-+0-9.*]*(?:l|ll|z)?[a-zA-Z]|\\n|STATUS=", literal):
+            if len(re.findall(r"[\w'-]+", piece)) >= 3 and " " in piece.strip():
+                yield piece.strip(" :,;().").replace('\\"', '"')
+
+
+def test_every_reason_and_every_complaint_of_the_program_is_explained():
+    told = plain(page("operate.md"))
+    files = [path for pattern in SPEAKERS for path in sorted(SRC.glob(pattern)) if path.name != "nft_layout.c"]
+    pieces = {piece: path.name for path in files for piece in said(path)}
+    assert len(pieces) > 90
+    missing = [f"{name}: {piece}" for piece, name in pieces.items() if plain(piece) not in told]
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.parametrize("title, source, pattern", [
+    ("Flags", "core/model.c", r'case FLAG_\w+:\s*return "(\w+)"'), ("States", "core/model.c", r'\[STATE_\w+\] = "(\w+)"'),
+])
+def test_every_flag_and_state_is_explained_and_no_other(title, source, pattern):
+    names = re.findall(pattern, (SRC / source).read_text())
+    section = re.search(rf"^## {title}\n(.*?)^## ", page("operate.md"), re.M | re.S)[1]
+    assert len(names) > 3 and names
+    assert sorted(names) == sorted(re.findall(r"^\| `(\w+)` \|", section, re.M))
+
+
+def reasons():
+    """Of gaps and the like, where they are made: in the ledger, and by those who say why something was missed."""
+    ledger = [piece for literal in literals((SRC / "core/ledger.c").read_text())
+              if " " in literal and not literal.startswith(("core/", "%")) for piece in [re.sub(r"%\w+", "…", literal)]]
+    missed = [text for path in SRC.rglob("*.c")
+              for text in re.findall(r'(?:missed|between)\s*=\s*"([^"]+)"', path.read_text())]
+    return {*ledger, *missed}
+
+
+def test_the_table_of_gaps_has_exactly_the_reasons_that_there_are():
+    section = re.search(r"^## Gaps\n(.*?)^## ", page("operate.md"), re.M | re.S)[1]
+    told = set(re.findall(r"^\| (?!reason|---)([^|]+?) \|", section, re.M))
+    assert told == reasons() and len(told) > 8
+
+
+def test_reload_names_exactly_what_cannot_change():
+    source = (SRC / "cmd/reload.c").read_text()
+    fixed = set(re.findall(r'\{ "(\[\w+\] \w+)", ', source))
+    row = re.search(r"^\| … cannot change while the agent runs.*$", page("operate.md"), re.M)[0]
+    assert set(re.findall(r"`(\[\w+\] \w+)`", row)) == fixed and len(fixed) == 5
+    names = set(re.findall(r'^\t\{ "\w+", "(\w+)", set_\w+ \},$', (SRC / "core/config.c").read_text(), re.M))
+    may = re.search(r"a sample follows\. (.*?) may\s+change", page("operate.md"), re.S)[1]
+    assert set(re.findall(r"`(\w+)`", may)) == names - {name.split()[1] for name in fixed}
+
+
+def test_a_backup_is_made_and_restored_as_the_page_says(lab, meter, tmp_path):
+    """Last of all: it puts the books of this module back to an earlier state."""
+    lines = re.search(r"^## Backup and restore\n(.*?)^## ", page("operate.md"), re.M | re.S)[1]
+    make, restore = re.findall(r"^```\n(.*?)^```$", lines, re.M | re.S)
+    backup, before = tmp_path / "backup", meter.usage("--address", FIP["a"])
+    backup.mkdir()
+
+    def follow(block):
+        for line in block.replace("/var/lib/fipmeter", str(meter.state)).replace("/srv/backup", str(backup)).splitlines():
+            if line.startswith("systemctl"):
+                meter.stop() if "stop" in line else meter.start()
+            elif line.startswith("fipmeter "):
+                meter.run(*line.split()[1:])
+            else:
+                done = lab.sh(["sh", "-c", line])
+                assert done.returncode == 0, f"{line}: {done.stderr}"
+
+    follow(make)
+    lab.send("far", FIP["a"], proto="udp", count=7, bytes=100)
+    meter.sample()
+    lost = meter.usage("--address", FIP["a"])[len(before):]
+    assert sum(row["in_bytes"] for row in lost) == 700
+    follow(restore)
+    assert "older than the second home of the baselines" in meter.said()
+    assert len(meter.query("SELECT * FROM store")) == 2
+    lab.send("far", FIP["a"], proto="udp", count=9, bytes=100)
+    meter.sample()
+    rows = meter.usage("--address", FIP["a"])
+    assert rows[:len(before)] == before and sum(row["in_bytes"] for row in rows[len(before):]) == 900, \
+        "what was lost is neither there nor billed again"
