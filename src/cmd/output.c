@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 struct output_format {
 	const char *name;
@@ -124,15 +125,28 @@ static void json_finish(struct output *output)
 
 /* ---- CSV: RFC 4180 ---- */
 
-/* A spreadsheet runs a cell that begins like a formula; an apostrophe in front makes it text. */
+/* A spreadsheet runs a cell that begins so (OWASP, "CSV Injection"; the wide forms count as well in East Asian locales).
+ * Control characters, which it would skip first, are escaped before. */
+static bool is_formula(const char *text)
+{
+	static const gunichar beginnings[] = { '=', '+', '-', '@', 0xff1d, 0xff0b, 0xff0d, 0xff20 };
+	gunichar first = g_utf8_get_char(text);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(beginnings); i++)
+		if (first == beginnings[i])
+			return true;
+	return false;
+}
+
+/* An apostrophe in front makes a formula text.  A semicolon parts cells, too, where the comma is the decimal point. */
 static void csv_text(FILE *stream, const char *text)
 {
 	g_autofree char *printable = cmd_escape(text);
-	bool quoted = strpbrk(printable, ",\"") != NULL;
+	bool quoted = strpbrk(printable, ",;\"") != NULL;
 
 	if (quoted)
 		fputc('"', stream);
-	if (*printable && strchr("=+-@", *printable))
+	if (is_formula(printable))
 		fputc('\'', stream);
 	for (const char *c = printable; *c; c++) {
 		if (*c == '"')
@@ -185,6 +199,38 @@ static void csv_finish(struct output *output)
 }
 
 /* ---- table ---- */
+
+/* The columns of a terminal that a character takes: 0 for one that combines, 2 for a wide one.  Only in a UTF-8 locale
+ * is there any but ASCII (cmd_printable), and there wchar_t is Unicode. */
+static unsigned character_width(gunichar c)
+{
+	int width = wcwidth((wchar_t)c);
+
+	return (unsigned)MAX(width, 0);
+}
+
+static unsigned text_width(const char *text)
+{
+	unsigned width = 0;
+
+	for (; *text; text = g_utf8_next_char(text))
+		width += character_width(g_utf8_get_char(text));
+	return width;
+}
+
+/* Cuts text where it would take more than so many columns. */
+static void cut_text(char *text, unsigned width)
+{
+	unsigned used = 0;
+
+	for (; *text; text = g_utf8_next_char(text)) {
+		used += character_width(g_utf8_get_char(text));
+		if (used > width)
+			*text = '\0';
+		if (!*text)
+			return;
+	}
+}
 
 char *output_number_for_people(uint64_t number, const char *unit)
 {
@@ -247,11 +293,11 @@ static void table_row(struct output *output, const union output_cell *cells)
 
 static unsigned column_width(const struct output *output, unsigned column)
 {
-	glong width = g_utf8_strlen(output->columns[column]->title, -1);
+	unsigned width = text_width(output->columns[column]->title);
 
 	for (unsigned i = 0; i < output->lines->len; i++)
-		width = MAX(width, g_utf8_strlen(((char **)output->lines->pdata[i])[column], -1));
-	return (unsigned)width;
+		width = MAX(width, text_width(((char **)output->lines->pdata[i])[column]));
+	return width;
 }
 
 static unsigned table_width(const struct output *output)
@@ -266,12 +312,8 @@ static unsigned table_width(const struct output *output)
 
 static void shorten_column(struct output *output, unsigned column, unsigned width)
 {
-	for (unsigned i = 0; i < output->lines->len; i++) {
-		char *cell = ((char **)output->lines->pdata[i])[column];
-
-		if (g_utf8_strlen(cell, -1) > width)
-			*g_utf8_offset_to_pointer(cell, width) = '\0';
-	}
+	for (unsigned i = 0; i < output->lines->len; i++)
+		cut_text(((char **)output->lines->pdata[i])[column], width);
 }
 
 /* Leaves out the columns that are wanted least; false if all that are left are wanted.  The first one says
@@ -408,10 +450,10 @@ static void G_GNUC_PRINTF(3, 0) wrap(GString *to, const struct output *output, c
 {
 	g_autofree char *text = g_strdup_vprintf(format, arguments), *printable = cmd_printable(text);
 	g_auto(GStrv) words = g_strsplit(printable, " ", -1);
-	glong column = 0;
+	unsigned column = 0;
 
 	for (unsigned i = 0; words[i]; i++) {
-		glong width = g_utf8_strlen(words[i], -1);
+		unsigned width = text_width(words[i]);
 		bool fits = !output->style.width || column + 1 + width <= output->style.width;
 
 		if (column)

@@ -26,7 +26,7 @@ struct output_column {
 	const char *name;   /* in JSON and CSV */
 	const char *title;  /* in a table */
 	enum output_type type;
-	unsigned shorten;   /* a narrow table shows so many characters of it; 0: all */
+	unsigned shorten;   /* a narrow table shows so many columns of it; 0: all */
 	unsigned leave_out; /* too wide still: those with the highest go, the first never; 0: stays */
 };
 

@@ -95,6 +95,12 @@ static json_t *floating_json(const GArray *floating)
 	return list;
 }
 
+/* The bounds of a range: 0 is an address here. */
+static json_t *bound_json(uint32_t address)
+{
+	return address ? address_json(address) : json_string("0.0.0.0");
+}
+
 static json_t *classes_json(const GArray *ranges)
 {
 	json_t *list = json_array();
@@ -102,8 +108,8 @@ static json_t *classes_json(const GArray *ranges)
 	for (unsigned i = 0; i < ranges->len; i++) {
 		const struct class_range *range = &g_array_index(ranges, struct class_range, i);
 
-		json_array_append_new(list, json_pack("{s:o, s:o, s:s}", "first", address_json(range->first), "last",
-		                                      address_json(range->last), "class", range->class_name));
+		json_array_append_new(list, json_pack("{s:o, s:o, s:s}", "first", bound_json(range->first), "last",
+		                                      bound_json(range->last), "class", range->class_name));
 	}
 	return list;
 }
@@ -128,9 +134,10 @@ static json_t *meters_json(const struct site *site)
 static json_t *site_json(const struct node *node, const struct site *site)
 {
 	const struct router *router = site->router;
+	g_autofree char *name = g_utf8_make_valid(node->name, -1);
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}",
-		"node", node->name, "router", router->name, "namespace", router->ns,
+		"node", name, "router", router->name, "namespace", router->ns,
 		"flavour", flavour_name(router->flavour), "backend", site->backend->name,
 		"external", router->external, "dvr", router->dvr, "standby", site->plan->standby,
 		"gateway", address_json(router->gateway), "floating", floating_json(router->floating),
@@ -148,17 +155,19 @@ static void print_json(const struct node *node)
 		if (!site->failed)
 			json_array_append_new(list, site_json(node, site));
 	}
-	json_dumpf(list, stdout, JSON_INDENT(2));
+	json_dumpf(list, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII); /* a terminal obeys some characters beyond ASCII */
 	putchar('\n');
 	json_decref(list);
 }
 
 static void print_people(const struct node *node)
 {
+	g_autofree char *directory = cmd_printable(node->config->netns_dir);
+
 	for (unsigned i = 0; i < node->turn->len; i++)
 		if (!((struct site *)node->turn->pdata[i])->failed)
 			print_site(node->turn->pdata[i]);
-	printf("%u router%s in %s\n", node->turn->len, node->turn->len == 1 ? "" : "s", node->config->netns_dir);
+	printf("%u router%s in %s\n", node->turn->len, node->turn->len == 1 ? "" : "s", directory);
 }
 
 int cmd_plan(int argc, char **argv)
@@ -168,7 +177,7 @@ int cmd_plan(int argc, char **argv)
 	g_autofree char *format = NULL;
 	const GOptionEntry entries[] = {
 		NODE_OPTIONS(&options),
-		{ "output", 'o', 0, G_OPTION_ARG_STRING, &format, "table or json", "FORMAT" },
+		{ "output", 'o', 0, G_OPTION_ARG_STRING, &format, "table or json (table)", "FORMAT" },
 		{ NULL },
 	};
 	g_autoptr(GError) error = NULL;
@@ -181,7 +190,7 @@ int cmd_plan(int argc, char **argv)
 	               entries, &argc, &argv, &status))
 		return status;
 	if (format && !g_str_equal(format, "table") && !g_str_equal(format, "json"))
-		return cmd_misuse("plan", "-o %s: table or json", format);
+		return cmd_misuse("plan", "-o %s is not known (right: table or json)", format);
 	if (!node_open(&node, &options, &error) || !look(&node, LOOK_ALL, &error)) {
 		status = cmd_fail("plan", error);
 	} else {

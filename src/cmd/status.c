@@ -74,8 +74,8 @@ static void add_routers(json_t *state, const json_t *told)
 		else
 			json_array_append_new(problems, json_pack("{s:s, s:O}", "about", about, "message", message));
 	}
-	json_object_set_new(state, "routers", routers);
 	json_object_set_new(state, "problems", problems);
+	json_object_set_new(state, "routers", routers);
 }
 
 static void take_reading(const char *router, int64_t read_us, void *data)
@@ -102,14 +102,16 @@ static void add_store(json_t *state, const struct asked *asked)
 	g_autoptr(GError) error = NULL;
 	g_autofree char *path = cmd_escape(asked->state_dir);
 	struct store *store = store_open_reader(asked->state_dir, &error);
+	g_autofree char *failure = NULL;
 	int64_t read_us = 0;
 
 	if (store && store_each_router(store, take_reading, &read_us, &error))
 		store_each_gap(store, asked->now_us - DAY_US, take_gap, state, &error);
 	if (store)
 		store_close(store);
+	failure = cmd_escape(error ? error->message : "");
 	json_object_set_new(state, "store", json_pack("{s:s, s:I, s:s}", "path", path, "read", (json_int_t)read_us,
-	                                              "failure", error ? error->message : ""));
+	                                              "failure", failure));
 }
 
 static bool has_problem(const json_t *state)

@@ -110,7 +110,7 @@ enum field {
 };
 
 static const struct output_column columns[N_FIELDS] = {
-	[FIELD_NODE] = { "node", "NODE", OUTPUT_TEXT, 0, 0 },
+	[FIELD_NODE] = { "node", "NODE", OUTPUT_TEXT, 30, 0 },
 	[FIELD_ROUTER] = { "router", "ROUTER", OUTPUT_TEXT, 8, 1 },
 	[FIELD_KIND] = { "kind", "KIND", OUTPUT_TEXT, 8, 2 },
 	[FIELD_ADDRESS] = { "address", "ADDRESS", OUTPUT_TEXT, 0, 0 },

@@ -32,6 +32,7 @@ struct question {
 	GHashTable *meters; /* number of the meter (as a pointer) -> struct report_line: what is the same in all of its rows */
 	void (*call)(const struct report_line *row, void *data);
 	void *data;
+	bool ends_open;     /* nothing there is behind its end: a sum that is longer holds no row that is */
 };
 
 static bool read_meter(const struct sql_call *call, struct report_line *line)
@@ -98,9 +99,8 @@ static bool ask_part(const struct question *question, enum sql which, int64_t si
 		sql_get_counts(&call, 3, &row.counts);
 		row.flags = sqlite3_column_int64(call.statement, 7);
 		row.crossing = sqlite3_column_int64(call.statement, 8);
-		/* The last sum may be longer than was asked for; nothing in it is behind that (get_until). */
-		if (which == SQL_USAGE_HOURS || which == SQL_USAGE_DAYS)
-			row.end_us = MIN(row.end_us, MAX(row.start_us, question->filter->until_us));
+		if (question->ends_open && (which == SQL_USAGE_HOURS || which == SQL_USAGE_DAYS))
+			row.end_us = MIN(row.end_us, question->filter->until_us);
 		question->call(&row, question->data);
 	}
 	return result == SQL_NONE;
@@ -120,7 +120,7 @@ static enum sql statement_for(const struct question *question, enum level level)
 }
 
 /* A bound behind all that there is need not cut the last hour and day: they are whole. */
-static bool get_until(const struct question *question, GTimeZone *timezone, const struct kept *kept, int64_t *until_us,
+static bool get_until(struct question *question, GTimeZone *timezone, const struct kept *kept, int64_t *until_us,
                       GError **error)
 {
 	struct sql_call call = sql_call(question->store, SQL_LATEST);
@@ -131,12 +131,13 @@ static bool get_until(const struct question *question, GTimeZone *timezone, cons
 	latest_us = MAX(sqlite3_column_int64(call.statement, 0), kept->rows_from_us - 1);
 	sql_end(&call);
 	*until_us = question->filter->until_us;
-	if (*until_us > latest_us && *until_us > question->filter->since_us)
+	question->ends_open = *until_us > latest_us && *until_us > question->filter->since_us;
+	if (question->ends_open)
 		period_bounds(PERIOD_DAY, *until_us, timezone, &start_us, until_us);
 	return true;
 }
 
-static bool ask_parts(const struct question *question, GTimeZone *timezone, GError **error)
+static bool ask_parts(struct question *question, GTimeZone *timezone, GError **error)
 {
 	const struct usage_filter *filter = question->filter;
 	g_autoptr(GArray) parts = NULL;
@@ -162,7 +163,7 @@ bool store_each_usage(struct store *store, const struct usage_filter *filter,
 {
 	g_autoptr(GHashTable) meters = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
 	g_autoptr(GTimeZone) timezone = store_get_timezone(store);
-	const struct question question = { store, filter, meters, call, data };
+	struct question question = { store, filter, meters, call, data, false };
 	struct sql_call begin = sql_call(store, SQL_BEGIN_READ);
 	bool done;
 

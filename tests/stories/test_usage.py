@@ -106,6 +106,13 @@ def test_without_a_question_it_is_today_in_sum_by_address_and_a_table_for_people
     assert all(address in table for address in (FIP["a"], FIP["b"], GATEWAY["r1"]))
 
 
+def test_a_row_that_ends_before_the_question_does_is_not_said_to_reach_past_it(lab, used):
+    used.start()    # rows go into the sums of their hour and day
+    used.stop()
+    assert used.query("SELECT * FROM day")
+    assert "past the end" not in used.command("usage", "--since", "0").stdout
+
+
 def expect_total(lab, report):
     assert {(row["kind"], row["address"]): (row["in_packets"], row["out_packets"]) for row in report} == {
         ("floating", FIP["a"]): (10, 16), ("floating", FIP["b"]): (6, 0), ("gateway", GATEWAY["r1"]): (0, 4)}
