@@ -49,7 +49,7 @@ static void json_character(FILE *stream, gunichar c)
 
 	if (c == '"' || c == '\\')
 		fprintf(stream, "\\%c", (char)c);
-	else if (g_unichar_isprint(c) && g_unichar_to_utf8(c, utf8))
+	else if (g_unichar_isprint(c) && c != 0x2028 && c != 0x2029 && g_unichar_to_utf8(c, utf8)) /* ends of lines */
 		fputs(utf8, stream);
 	else if (c > 0xffff)
 		fprintf(stream, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + ((c - 0x10000) & 0x3ff));

@@ -100,7 +100,7 @@ static void take_gap(const struct coverage *gap, void *data)
 static void add_store(json_t *state, const struct asked *asked)
 {
 	g_autoptr(GError) error = NULL;
-	g_autofree char *path = cmd_escape(asked->state_dir);
+	g_autofree char *path = cmd_escape(asked->state_dir), *failure = NULL;
 	struct store *store = store_open_reader(asked->state_dir, &error);
 	int64_t read_us = 0;
 
@@ -108,8 +108,9 @@ static void add_store(json_t *state, const struct asked *asked)
 		store_each_gap(store, asked->now_us - DAY_US, take_gap, state, &error);
 	if (store)
 		store_close(store);
+	failure = cmd_escape(error ? error->message : "");
 	json_object_set_new(state, "store", json_pack("{s:s, s:I, s:s}", "path", path, "read", (json_int_t)read_us,
-	                                              "failure", error ? error->message : ""));
+	                                              "failure", failure));
 }
 
 static bool has_problem(const json_t *state)
