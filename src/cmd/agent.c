@@ -15,18 +15,16 @@
 #include "cmd/upkeep.h"
 
 #include "core/period.h"
+#include "kernel/capability.h"
 #include "kernel/clock.h"
 
 #include <errno.h>
 #include <glib-unix.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-
-#define NO_INTERVAL INT_MIN /* on the command line */
 
 #define GATHER_MS 5    /* from the first event to the look */
 #define SPACE_MS 25    /* from one look to the next */
@@ -368,16 +366,27 @@ static int run_once(struct agent *agent)
 	return agent->node.unmetered ? EXIT_PARTIAL : EXIT_DONE;
 }
 
+static int check_options(struct node_options *options, const char *interval)
+{
+	guint64 seconds = 0;
+
+	if (interval && !g_ascii_string_to_unsigned(interval, 10, CONFIG_INTERVAL_MIN, CONFIG_INTERVAL_MAX, &seconds, NULL))
+		return cmd_misuse("agent", "--interval '%s' does not do (right: whole seconds from %d to %d)", interval,
+		                  CONFIG_INTERVAL_MIN, CONFIG_INTERVAL_MAX);
+	options->interval_s = (int)seconds;
+	return node_check_options("agent", options);
+}
+
 int cmd_agent(int argc, char **argv)
 {
 	struct node_options options = { 0 };
 	struct agent agent = { .timer = -1, .signals = -1, .options = &options };
 	gboolean once = FALSE, dry_run = FALSE;
-	int interval_s = NO_INTERVAL;
+	g_autofree char *interval = NULL;
 	const GOptionEntry entries[] = {
 		NODE_OPTIONS(&options),
 		NODE_STATE_OPTION(&options),
-		{ "interval", 0, 0, G_OPTION_ARG_INT, &interval_s, "Seconds between samples, 1 to 3600 (60)", "S" },
+		{ "interval", 0, 0, G_OPTION_ARG_STRING, &interval, "Seconds between samples, 1 to 3600 (60)", "S" },
 		{ "once", 0, 0, G_OPTION_ARG_NONE, &once, "One cycle, then end", NULL },
 		{ "dry-run", 'n', 0, G_OPTION_ARG_NONE, &dry_run, "Change nothing, say what would be done", NULL },
 		{ NULL },
@@ -392,14 +401,13 @@ int cmd_agent(int argc, char **argv)
 	               "Signals: SIGUSR1 takes a sample now; SIGHUP reads the configuration anew; SIGTERM takes\n"
 	               "a last sample and ends.\n"
 	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 (--once) some router is not metered.",
-	               entries, &argc, &argv, &status))
+	               entries, &argc, &argv, &status) || (status = check_options(&options, interval)) != EXIT_DONE) {
+		node_options_clear(&options);
 		return status;
-	if (interval_s != NO_INTERVAL && (interval_s < CONFIG_INTERVAL_MIN || interval_s > CONFIG_INTERVAL_MAX))
-		return cmd_misuse("agent", "--interval %d is out of range (right: %d to %d seconds)", interval_s,
-		                  CONFIG_INTERVAL_MIN, CONFIG_INTERVAL_MAX);
-	options.interval_s = interval_s == NO_INTERVAL ? 0 : interval_s;
+	}
 	agent.dry_run = dry_run;
-	if (!node_open(&agent.node, &options, &error) || (!dry_run && !node_open_books(&agent.node, &error)))
+	if (!node_open(&agent.node, &options, &error) ||
+	    !(dry_run ? capability_check_looking(&error) : node_open_books(&agent.node, &error)))
 		status = cmd_fail("agent", error);
 	else
 		status = once ? run_once(&agent) : run(&agent);

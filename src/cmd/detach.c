@@ -30,8 +30,11 @@ int cmd_detach(int argc, char **argv)
 	if (!cmd_parse("detach", "Takes a last reading and removes everything that fipmeter has put into the kernel.\n"
 	               "Stop the agent first. What was counted stays in the store.",
 	               "  fipmeter detach",
-	               entries, &argc, &argv, &status))
+	               entries, &argc, &argv, &status) ||
+	    (status = node_check_options("detach", &options)) != EXIT_DONE) {
+		node_options_clear(&options);
 		return status;
+	}
 	if (!node_open(&node, &options, &error) || !node_open_books(&node, &error) || !detach(&node, &error))
 		status = cmd_fail("detach", error);
 	else

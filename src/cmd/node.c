@@ -6,6 +6,7 @@
 
 #include "cmd/bulletin.h"
 #include "cmd/look.h"
+#include "kernel/capability.h"
 #include "kernel/clock.h"
 #include "kernel/lock.h"
 
@@ -27,6 +28,18 @@ void node_options_clear(struct node_options *options)
 	g_free(options->netns_dir);
 	g_free(options->backend);
 	g_free(options->node);
+}
+
+int node_check_options(const char *command, const struct node_options *options)
+{
+	const char *right = options->backend ? config_judge_backend(options->backend) : NULL;
+
+	if (right)
+		return cmd_misuse(command, "--backend '%s' does not do (right: %s)", options->backend, right);
+	right = options->node ? config_judge_node(options->node) : NULL;
+	if (right)
+		return cmd_misuse(command, "--node '%s' does not do (right: %s)", options->node, right);
+	return EXIT_DONE;
 }
 
 static void override(char **setting, const char *option)
@@ -130,7 +143,8 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 	node->config = node_load_config(options, error);
 	if (!node->config)
 		return false;
-	node->name = g_strdup(node->config->node ? node->config->node : g_get_host_name());
+	/* A host may be named with any bytes. */
+	node->name = node->config->node ? g_strdup(node->config->node) : cmd_escape(g_get_host_name());
 	make_backends(node);
 	return true;
 }
@@ -182,7 +196,7 @@ bool node_open_books(struct node *node, GError **error)
 	struct ledger_state state = { 0 };
 
 	allow_descriptors();
-	if (!boot || !take_lock(node, error))
+	if (!boot || !capability_check_metering(error) || !take_lock(node, error))
 		return false;
 	node->bulletin = bulletin_new(node->config->netns_dir);
 	if (!node_choose_backends(node, error))

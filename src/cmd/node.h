@@ -90,6 +90,9 @@ void node_options_clear(struct node_options *options);
 #define NODE_STATE_OPTION(options) \
 	{ "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &(options)->state_dir, "Where the usage is kept", "DIR" }
 
+/* Says what is wrong with them: EXIT_USAGE; EXIT_DONE if nothing is. */
+int node_check_options(const char *command, const struct node_options *options);
+
 /* The configuration with what the command line says. */
 struct config *node_load_config(const struct node_options *options, GError **error);
 
