@@ -57,7 +57,8 @@ static bool is_ruin(const struct site *site)
  * kept; the counters go on, and the next cycle's rows are so much longer. */
 static bool cycle(struct node *node, enum look which, GError **error)
 {
-	if (!look(node, which, error))                   /* what is there, and what to count */
+	if (!node_hold(node, error) ||                   /* nobody else meters here */
+	    !look(node, which, error))                   /* what is there, and what to count */
 		return false;
 	if (!cycle_part(node, error) ||                  /* last readings of namespaces that went */
 	    !cycle_evict(node, error))                   /* what another back end left */
@@ -277,7 +278,7 @@ static void read_anew(struct agent *agent)
 
 	supervisor_reloading();
 	g_clear_pointer(&agent->refused, g_free);
-	if (agent->dry_run ? true : reload(node, agent->options, &error)) {
+	if (reload(node, agent->options, &error)) {
 		cmd_log(CMD_NOTICE, "configuration read anew backend=%s interval=%ds", node->usual->name, node->config->interval_s);
 		agent->all_us = INT64_MIN / 2;
 		arm(agent);
