@@ -21,10 +21,21 @@ static void escape_character(GString *escaped, gunichar c, bool ascii)
 		g_string_append_printf(escaped, c < 0x80 ? "\\x%02x" : "\\u{%04x}", c);
 }
 
+/* Nearly all that is shown. */
+static bool is_plain(const char *text)
+{
+	while (*text >= ' ' && *text <= '~')
+		text++;
+	return !*text;
+}
+
 static char *escape(const char *text, bool ascii)
 {
-	GString *escaped = g_string_sized_new(64);
+	GString *escaped;
 
+	if (is_plain(text))
+		return g_strdup(text);
+	escaped = g_string_sized_new(64);
 	while (*text) {
 		gunichar c = g_utf8_get_char_validated(text, -1);
 
