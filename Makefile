@@ -4,6 +4,7 @@
 #   make build      the program: build/fipmeter
 #   make demo       a small cloud out of network namespaces, metered: ends with its usage table
 #   make test       all tests; the last line is "N passed, N failed"
+#   make bench      measures; figures go to bench/results
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
 #   make fuzz       every parser of bytes from outside, for a minute each, under both sanitizers
 #   make deb        the Debian package of what is committed, in build/deb
@@ -19,7 +20,7 @@ TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish
 FUZZ_PACKAGES = clang libclang-rt-14-dev
 PACKAGE_PACKAGES = debhelper dpkg-dev lintian git
 
-.PHONY: all build demo test sanitize fuzz deb try-package install clean
+.PHONY: all build demo test bench sanitize fuzz deb try-package install clean
 all: build
 
 build:
@@ -35,6 +36,9 @@ demo: build
 test: build
 	@packaging/need $(LAB_PACKAGES) $(TEST_PACKAGES)
 	@tests/run
+
+bench: build
+	@bench/store
 
 sanitize:
 	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(TEST_PACKAGES)

@@ -15,18 +15,16 @@
 #include "cmd/upkeep.h"
 
 #include "core/period.h"
+#include "kernel/capability.h"
 #include "kernel/clock.h"
 
 #include <errno.h>
 #include <glib-unix.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-
-#define NO_INTERVAL INT_MIN /* on the command line */
 
 #define GATHER_MS 5    /* from the first event to the look */
 #define SPACE_MS 25    /* from one look to the next */
@@ -59,7 +57,8 @@ static bool is_ruin(const struct site *site)
  * kept; the counters go on, and the next cycle's rows are so much longer. */
 static bool cycle(struct node *node, enum look which, GError **error)
 {
-	if (!look(node, which, error))                   /* what is there, and what to count */
+	if (!node_hold(node, error) ||                   /* nobody else meters here */
+	    !look(node, which, error))                   /* what is there, and what to count */
 		return false;
 	if (!cycle_part(node, error) ||                  /* last readings of namespaces that went */
 	    !cycle_evict(node, error))                   /* what another back end left */
@@ -279,7 +278,7 @@ static void read_anew(struct agent *agent)
 
 	supervisor_reloading();
 	g_clear_pointer(&agent->refused, g_free);
-	if (agent->dry_run ? true : reload(node, agent->options, &error)) {
+	if (reload(node, agent->options, &error)) {
 		cmd_log(CMD_NOTICE, "configuration read anew backend=%s interval=%ds", node->usual->name, node->config->interval_s);
 		agent->all_us = INT64_MIN / 2;
 		arm(agent);
@@ -368,16 +367,27 @@ static int run_once(struct agent *agent)
 	return agent->node.unmetered ? EXIT_PARTIAL : EXIT_DONE;
 }
 
+static int check_options(struct node_options *options, const char *interval)
+{
+	guint64 seconds = 0;
+
+	if (interval && !g_ascii_string_to_unsigned(interval, 10, CONFIG_INTERVAL_MIN, CONFIG_INTERVAL_MAX, &seconds, NULL))
+		return cmd_misuse("agent", "--interval '%s' does not do (right: whole seconds from %d to %d)", interval,
+		                  CONFIG_INTERVAL_MIN, CONFIG_INTERVAL_MAX);
+	options->interval_s = (int)seconds;
+	return node_check_options("agent", options);
+}
+
 int cmd_agent(int argc, char **argv)
 {
 	struct node_options options = { 0 };
 	struct agent agent = { .timer = -1, .signals = -1, .options = &options };
 	gboolean once = FALSE, dry_run = FALSE;
-	int interval_s = NO_INTERVAL;
+	g_autofree char *interval = NULL;
 	const GOptionEntry entries[] = {
 		NODE_OPTIONS(&options),
 		NODE_STATE_OPTION(&options),
-		{ "interval", 0, 0, G_OPTION_ARG_INT, &interval_s, "Seconds between samples, 1 to 3600 (60)", "S" },
+		{ "interval", 0, 0, G_OPTION_ARG_STRING, &interval, "Seconds between samples, 1 to 3600 (60)", "S" },
 		{ "once", 0, 0, G_OPTION_ARG_NONE, &once, "One cycle, then end", NULL },
 		{ "dry-run", 'n', 0, G_OPTION_ARG_NONE, &dry_run, "Change nothing, say what would be done", NULL },
 		{ NULL },
@@ -392,14 +402,13 @@ int cmd_agent(int argc, char **argv)
 	               "Signals: SIGUSR1 takes a sample now; SIGHUP reads the configuration anew;\n"
 	               "SIGTERM takes a last sample and ends.\n"
 	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 (--once) not all metered.",
-	               entries, &argc, &argv, &status))
+	               entries, &argc, &argv, &status) || (status = check_options(&options, interval)) != EXIT_DONE) {
+		node_options_clear(&options);
 		return status;
-	if (interval_s != NO_INTERVAL && (interval_s < CONFIG_INTERVAL_MIN || interval_s > CONFIG_INTERVAL_MAX))
-		return cmd_misuse("agent", "--interval %d is out of range (right: %d to %d seconds)", interval_s,
-		                  CONFIG_INTERVAL_MIN, CONFIG_INTERVAL_MAX);
-	options.interval_s = interval_s == NO_INTERVAL ? 0 : interval_s;
+	}
 	agent.dry_run = dry_run;
-	if (!node_open(&agent.node, &options, &error) || (!dry_run && !node_open_books(&agent.node, &error)))
+	if (!node_open(&agent.node, &options, &error) ||
+	    !(dry_run ? capability_check_looking(&error) : node_open_books(&agent.node, &error)))
 		status = cmd_fail("agent", error);
 	else
 		status = once ? run_once(&agent) : run(&agent);

@@ -62,6 +62,15 @@ void bulletin_free(struct bulletin *bulletin)
 	g_free(bulletin);
 }
 
+void bulletin_move(struct bulletin *bulletin, const char *netns_dir)
+{
+	unlink(bulletin->path);
+	g_free(bulletin->path);
+	g_free(bulletin->temporary);
+	bulletin->path = node_run_path(netns_dir, SUFFIX);
+	bulletin->temporary = g_strconcat(bulletin->path, ".new", NULL);
+}
+
 /* ---- what is told of a router ---- */
 
 static json_t *text_json(const char *text)

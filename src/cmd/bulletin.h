@@ -31,6 +31,7 @@ struct node;
 
 /* Of the agent that begins here and holds the lock of netns_dir.  Nothing is written yet. */
 struct bulletin *bulletin_new(const char *netns_dir);
+void bulletin_move(struct bulletin *bulletin, const char *netns_dir); /* to the file that belongs to it now */
 
 /* The agent ends: the file goes.  Takes NULL. */
 void bulletin_free(struct bulletin *bulletin);

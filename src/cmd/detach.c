@@ -30,9 +30,12 @@ int cmd_detach(int argc, char **argv)
 	if (!cmd_parse("detach", "Takes a last reading and removes all that fipmeter has put into the kernel.\n"
 	               "Stop the agent first. What was counted stays in the store.",
 	               "  fipmeter detach\n"
-	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 some router could not be cleaned.",
-	               entries, &argc, &argv, &status))
+	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 a router could not be cleaned.",
+	               entries, &argc, &argv, &status) ||
+	    (status = node_check_options("detach", &options)) != EXIT_DONE) {
+		node_options_clear(&options);
 		return status;
+	}
 	if (!node_open(&node, &options, &error) || !node_open_books(&node, &error) || !detach(&node, &error))
 		status = cmd_fail("detach", error);
 	else

@@ -6,6 +6,7 @@
 
 #include "cmd/bulletin.h"
 #include "cmd/look.h"
+#include "kernel/capability.h"
 #include "kernel/clock.h"
 #include "kernel/lock.h"
 
@@ -27,6 +28,18 @@ void node_options_clear(struct node_options *options)
 	g_free(options->netns_dir);
 	g_free(options->backend);
 	g_free(options->node);
+}
+
+int node_check_options(const char *command, const struct node_options *options)
+{
+	const char *right = options->backend ? config_judge_backend(options->backend) : NULL;
+
+	if (right)
+		return cmd_misuse(command, "--backend '%s' does not do (right: %s)", options->backend, right);
+	right = options->node ? config_judge_node(options->node) : NULL;
+	if (right)
+		return cmd_misuse(command, "--node '%s' does not do (right: %s)", options->node, right);
+	return EXIT_DONE;
 }
 
 static void override(char **setting, const char *option)
@@ -130,7 +143,8 @@ bool node_open(struct node *node, const struct node_options *options, GError **e
 	node->config = node_load_config(options, error);
 	if (!node->config)
 		return false;
-	node->name = g_strdup(node->config->node ? node->config->node : g_get_host_name());
+	/* A host may be named with any bytes. */
+	node->name = node->config->node ? g_strdup(node->config->node) : cmd_escape(g_get_host_name());
 	make_backends(node);
 	return true;
 }
@@ -145,24 +159,45 @@ char *node_run_path(const char *netns_dir, const char *suffix)
 	                       minor(directory.st_dev), (guint64)directory.st_ino, suffix);
 }
 
-static bool take_lock(struct node *node, GError **error)
+/* Takes the lock at path in place of the one that is held, if one is. */
+static bool take_lock(struct node *node, const char *path, GError **error)
 {
-	g_autofree char *path = node_run_path(node->config->netns_dir, ".lock");
 	GError *refusal = NULL;
+	int lock;
 
 	if (g_mkdir_with_parents(RUN_DIR, 0755) < 0) {
 		g_set_error(error, LOCK_ERROR, LOCK_ERROR_FAILED, "%s: %s", RUN_DIR, g_strerror(errno));
 		return false;
 	}
-	node->lock = lock_take(path, &refusal);
-	if (node->lock >= 0)
+	lock = lock_take(path, &refusal);
+	if (lock >= 0) {
+		if (node->lock >= 0)
+			close(node->lock);
+		node->lock = lock;
+		g_free(node->lock_path);
+		node->lock_path = g_strdup(path);
 		return true;
+	}
 	if (g_error_matches(refusal, LOCK_ERROR, LOCK_ERROR_HELD))
 		g_prefix_error(&refusal, "%s is metered already, one agent a node: ", node->config->netns_dir);
 	else
 		g_prefix_error(&refusal, "cannot take the node's lock (run as root): ");
 	g_propagate_error(error, refusal);
 	return false;
+}
+
+bool node_hold(struct node *node, GError **error)
+{
+	g_autofree char *path = node_run_path(node->config->netns_dir, ".lock");
+
+	if (node->lock >= 0 &&
+	    (g_str_equal(path, node->lock_path) || !g_file_test(node->config->netns_dir, G_FILE_TEST_EXISTS)))
+		return true;
+	if (!take_lock(node, path, error))
+		return false;
+	if (node->bulletin)
+		bulletin_move(node->bulletin, node->config->netns_dir);
+	return true;
 }
 
 /* Two descriptors a router: what the service manager allows in all is asked for; the default is 1,024 (getrlimit(2)). */
@@ -182,7 +217,7 @@ bool node_open_books(struct node *node, GError **error)
 	struct ledger_state state = { 0 };
 
 	allow_descriptors();
-	if (!boot || !take_lock(node, error))
+	if (!boot || !capability_check_metering(error) || !node_hold(node, error))
 		return false;
 	node->bulletin = bulletin_new(node->config->netns_dir);
 	if (!node_choose_backends(node, error))
@@ -212,6 +247,7 @@ void node_close(struct node *node)
 	bulletin_free(node->bulletin); /* as long as the lock is held */
 	if (node->lock >= 0)
 		close(node->lock);
+	g_free(node->lock_path);
 	g_free(node->upkeep_failure);
 	g_free(node->name);
 	g_hash_table_unref(node->complaints);

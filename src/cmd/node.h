@@ -59,6 +59,7 @@ struct node {
 	struct store *store;          /* NULL for those who only look */
 	struct ledger *ledger;
 	int lock;
+	char *lock_path;
 	char *upkeep_failure;         /* what is wrong with the upkeep of the store; NULL: nothing */
 	struct bulletin *bulletin;    /* what `fipmeter status` reads; NULL for those who only look */
 	struct watch *watch;          /* NULL: nothing is heard, every sample looks at everything */
@@ -90,6 +91,9 @@ void node_options_clear(struct node_options *options);
 #define NODE_STATE_OPTION(options) \
 	{ "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &(options)->state_dir, "Where the usage is kept", "DIR" }
 
+/* Says what is wrong with them: EXIT_USAGE; EXIT_DONE if nothing is. */
+int node_check_options(const char *command, const struct node_options *options);
+
 /* The configuration with what the command line says. */
 struct config *node_load_config(const struct node_options *options, GError **error);
 
@@ -106,7 +110,11 @@ struct backend *node_backend_for(const struct node *node, const char *ns);
  * not by the name it has in this mount namespace.  The caller frees. */
 char *node_run_path(const char *netns_dir, const char *suffix);
 
-/* The node's lock (one agent a netns directory), the store and the books: needed to change anything. */
+/* The node's lock: one agent a netns directory.  It is of the directory that has the name now, so it is taken anew when that
+ * is made, or another one comes in its place.  False if another agent was first: nothing may be done there, then. */
+bool node_hold(struct node *node, GError **error);
+
+/* The node's lock, the store and the books: needed to change anything. */
 bool node_open_books(struct node *node, GError **error);
 void node_close(struct node *node);
 

@@ -30,6 +30,10 @@ struct output {
 	unsigned n;
 	struct output_style style;
 	GTimeZone *utc;
+	struct {
+		int64_t time_us;
+		char *text; /* NULL: nothing yet */
+	} shown[2];         /* the last two times: lines of one period follow each other */
 	uint64_t rows;
 	/* of a table alone */
 	GPtrArray *lines;  /* of char **, one text for each column */
@@ -42,6 +46,19 @@ static bool is_number(const struct output_column *column)
 	return column->type == OUTPUT_COUNT || column->type == OUTPUT_BYTES;
 }
 
+/* The output's own; as long as only one other time was shown since. */
+static const char *show_utc(struct output *output, int64_t time_us)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(output->shown); i++)
+		if (output->shown[i].text && output->shown[i].time_us == time_us)
+			return output->shown[i].text;
+	g_free(output->shown[0].text);
+	output->shown[0] = output->shown[1];
+	output->shown[1].time_us = time_us;
+	output->shown[1].text = time_format(time_us, output->utc);
+	return output->shown[1].text;
+}
+
 /* ---- JSON ---- */
 
 static void json_character(FILE *stream, gunichar c)
@@ -50,7 +67,7 @@ static void json_character(FILE *stream, gunichar c)
 
 	if (c == '"' || c == '\\')
 		fprintf(stream, "\\%c", (char)c);
-	else if (g_unichar_isprint(c) && g_unichar_to_utf8(c, utf8))
+	else if (g_unichar_isprint(c) && c != 0x2028 && c != 0x2029 && g_unichar_to_utf8(c, utf8)) /* ends of lines */
 		fputs(utf8, stream);
 	else if (c > 0xffff)
 		fprintf(stream, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + ((c - 0x10000) & 0x3ff));
@@ -58,11 +75,25 @@ static void json_character(FILE *stream, gunichar c)
 		fprintf(stream, "\\u%04x", c);
 }
 
+/* Most texts are plain ASCII, and an answer may have millions of them. */
+static bool is_plain_json(const char *text)
+{
+	while (*text >= ' ' && *text <= '~' && *text != '"' && *text != '\\')
+		text++;
+	return !*text;
+}
+
 void output_json_string(FILE *stream, const char *text)
 {
-	g_autofree char *valid = g_utf8_make_valid(text, -1);
+	g_autofree char *valid = NULL;
 
 	fputc('"', stream);
+	if (is_plain_json(text)) {
+		fputs(text, stream);
+		fputc('"', stream);
+		return;
+	}
+	valid = g_utf8_make_valid(text, -1);
 	for (const char *c = valid; *c; c = g_utf8_next_char(c))
 		json_character(stream, g_utf8_get_char(c));
 	fputc('"', stream);
@@ -80,7 +111,7 @@ static void json_words(FILE *stream, const char *text)
 	fputc(']', stream);
 }
 
-static void json_cell(const struct output *output, const struct output_column *column,
+static void json_cell(struct output *output, const struct output_column *column,
                       const union output_cell *cell)
 {
 	switch (column->type) {
@@ -94,12 +125,9 @@ static void json_cell(const struct output *output, const struct output_column *c
 	case OUTPUT_BYTES:
 		fprintf(output->stream, "%" G_GUINT64_FORMAT, cell->number);
 		break;
-	case OUTPUT_TIME: {
-		g_autofree char *time = time_format(cell->time_us, output->utc);
-
-		output_json_string(output->stream, time);
+	case OUTPUT_TIME:
+		output_json_string(output->stream, show_utc(output, cell->time_us));
 		break;
-	}
 	}
 }
 
@@ -148,16 +176,19 @@ static void csv_text(FILE *stream, const char *text)
 		fputc('"', stream);
 	if (is_formula(printable))
 		fputc('\'', stream);
+	if (!quoted) {
+		fputs(printable, stream);
+		return;
+	}
 	for (const char *c = printable; *c; c++) {
 		if (*c == '"')
 			fputc('"', stream);
 		fputc(*c, stream);
 	}
-	if (quoted)
-		fputc('"', stream);
+	fputc('"', stream);
 }
 
-static void csv_cell(const struct output *output, const struct output_column *column,
+static void csv_cell(struct output *output, const struct output_column *column,
                      const union output_cell *cell)
 {
 	switch (column->type) {
@@ -169,12 +200,9 @@ static void csv_cell(const struct output *output, const struct output_column *co
 	case OUTPUT_BYTES:
 		fprintf(output->stream, "%" G_GUINT64_FORMAT, cell->number);
 		break;
-	case OUTPUT_TIME: {
-		g_autofree char *time = time_format(cell->time_us, output->utc);
-
-		fputs(time, output->stream);
+	case OUTPUT_TIME:
+		fputs(show_utc(output, cell->time_us), output->stream);
 		break;
-	}
 	}
 }
 
@@ -507,5 +535,7 @@ void output_finish(struct output *output)
 	output->format->finish(output);
 	g_time_zone_unref(output->style.timezone);
 	g_time_zone_unref(output->utc);
+	for (unsigned i = 0; i < G_N_ELEMENTS(output->shown); i++)
+		g_free(output->shown[i].text);
 	g_free(output);
 }

@@ -8,6 +8,7 @@
 #include "cmd/output.h"
 #include "core/plan.h"
 #include "core/prefix.h"
+#include "kernel/capability.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -170,6 +171,13 @@ static void print_people(const struct node *node)
 	printf("%u router%s in %s\n", node->turn->len, node->turn->len == 1 ? "" : "s", directory);
 }
 
+static int check_options(const struct node_options *options, const char *format)
+{
+	if (format && !g_str_equal(format, "table") && !g_str_equal(format, "json"))
+		return cmd_misuse("plan", "-o %s is not known (right: table or json)", format);
+	return node_check_options("plan", options);
+}
+
 int cmd_plan(int argc, char **argv)
 {
 	struct node_options options = { 0 };
@@ -187,11 +195,11 @@ int cmd_plan(int argc, char **argv)
 	               "  fipmeter plan\n"
 	               "  fipmeter plan -o json | jq '.[].floating'\n"
 	               "Exit status: 0 done; 1 failed; 2 wrong usage; 4 a router could not be looked at.",
-	               entries, &argc, &argv, &status))
+	               entries, &argc, &argv, &status) || (status = check_options(&options, format)) != EXIT_DONE) {
+		node_options_clear(&options);
 		return status;
-	if (format && !g_str_equal(format, "table") && !g_str_equal(format, "json"))
-		return cmd_misuse("plan", "-o %s is not known (right: table or json)", format);
-	if (!node_open(&node, &options, &error) || !look(&node, LOOK_ALL, &error)) {
+	}
+	if (!node_open(&node, &options, &error) || !capability_check_looking(&error) || !look(&node, LOOK_ALL, &error)) {
 		status = cmd_fail("plan", error);
 	} else {
 		cycle_read(&node);
@@ -199,7 +207,9 @@ int cmd_plan(int argc, char **argv)
 			print_json(&node);
 		else
 			print_people(&node);
-		status = node.unmetered ? EXIT_PARTIAL : EXIT_DONE;
+		status = cmd_finish_output("plan");
+		if (status == EXIT_DONE && node.unmetered)
+			status = EXIT_PARTIAL;
 	}
 	node_close(&node);
 	node_options_clear(&options);

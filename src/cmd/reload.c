@@ -60,6 +60,7 @@ bool reload(struct node *node, const struct node_options *options, GError **erro
 	}
 	new = old; /* freed at the end */
 	change_backends(node);
-	ledger_set_interval(node->ledger, node->config->interval_s * INT64_C(1000000));
+	if (node->ledger) /* a dry run has no books */
+		ledger_set_interval(node->ledger, node->config->interval_s * INT64_C(1000000));
 	return true;
 }

@@ -100,9 +100,8 @@ static void take_gap(const struct coverage *gap, void *data)
 static void add_store(json_t *state, const struct asked *asked)
 {
 	g_autoptr(GError) error = NULL;
-	g_autofree char *path = cmd_escape(asked->state_dir);
+	g_autofree char *path = cmd_escape(asked->state_dir), *failure = NULL;
 	struct store *store = store_open_reader(asked->state_dir, &error);
-	g_autofree char *failure = NULL;
 	int64_t read_us = 0;
 
 	if (store && store_each_router(store, take_reading, &read_us, &error))

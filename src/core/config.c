@@ -43,24 +43,40 @@ static const char *set_state_dir(struct config *config, const char *value)
 	return set_path(&config->state_dir, value);
 }
 
-static const char *set_backend(struct config *config, const char *value)
+const char *config_judge_backend(const char *value)
 {
 	static const char *const names[] = { "auto", "nft", "iptables", "ebpf", NULL };
 
-	if (!g_strv_contains(names, value))
-		return "auto, nft, iptables or ebpf";
+	return g_strv_contains(names, value) ? NULL : "auto, nft, iptables or ebpf";
+}
+
+static const char *set_backend(struct config *config, const char *value)
+{
+	const char *right = config_judge_backend(value);
+
+	if (right)
+		return right;
 	g_free(config->backend);
 	config->backend = g_strdup(value);
 	return NULL;
 }
 
-static const char *set_node(struct config *config, const char *value)
+const char *config_judge_node(const char *value)
 {
 	for (const char *c = value; *c; c = g_utf8_next_char(c))
 		if (!g_unichar_isgraph(g_utf8_get_char(c)))
 			return "a name without blanks";
-	if (!*value)
-		return "a name, such as network-1";
+	if (!*value || strlen(value) > CONFIG_NODE_MAX)
+		return "a name of at most 255 bytes, such as network-1";
+	return NULL;
+}
+
+static const char *set_node(struct config *config, const char *value)
+{
+	const char *right = config_judge_node(value);
+
+	if (right)
+		return right;
 	g_free(config->node);
 	config->node = g_strdup(value);
 	return NULL;

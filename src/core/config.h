@@ -33,6 +33,7 @@
 #define CONFIG_INTERVAL_MIN 1 /* seconds */
 #define CONFIG_INTERVAL_MAX 3600
 #define CONFIG_KEEP_MAX 36500 /* days */
+#define CONFIG_NODE_MAX 255   /* bytes, as a name in the DNS */
 
 struct config {
 	int interval_s;
@@ -55,6 +56,10 @@ void config_free(struct config *config); /* takes NULL */
 /* Parses a text of that length, with a NUL behind it; file is its name for messages, which have one line and name
  * file, section, key and what would be right.  NULL on failure. */
 struct config *config_parse(const char *text, size_t length, const char *file, GError **error);
+
+/* What would be right for [agent] node (a text in UTF-8) and [agent] backend; NULL: the value does. */
+const char *config_judge_node(const char *value);
+const char *config_judge_backend(const char *value);
 
 SCOPED_DEFINE(config)
 

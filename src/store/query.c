@@ -85,7 +85,7 @@ static bool ask_part(const struct question *question, enum sql which, int64_t si
 
 	sql_bind_int(&call, since_us);
 	sql_bind_int(&call, until_us);
-	if (which == SQL_USAGE_ROWS_OF_SOME)
+	if (which == SQL_USAGE_ROWS_OF_SOME || which == SQL_USAGE_HOURS_OF_SOME || which == SQL_USAGE_DAYS_OF_SOME)
 		bind_meters(&call, question->filter);
 	while ((result = sql_step(&call, error)) == SQL_ROW) {
 		const struct report_line *meter = g_hash_table_lookup(question->meters, meter_number(&call));
@@ -106,17 +106,20 @@ static bool ask_part(const struct question *question, enum sql which, int64_t si
 	return result == SQL_NONE;
 }
 
+/* A class alone is of too many meters to seek each of them. */
 static enum sql statement_for(const struct question *question, enum level level)
 {
+	bool of_few = question->filter->address || question->filter->router;
+
 	switch (level) {
 	case LEVEL_ROW:
 		return is_of_some(question->filter) ? SQL_USAGE_ROWS_OF_SOME : SQL_USAGE_ROWS;
 	case LEVEL_HOUR:
-		return SQL_USAGE_HOURS;
+		return of_few ? SQL_USAGE_HOURS_OF_SOME : SQL_USAGE_HOURS;
 	case LEVEL_DAY:
 		break;
 	}
-	return SQL_USAGE_DAYS;
+	return of_few ? SQL_USAGE_DAYS_OF_SOME : SQL_USAGE_DAYS;
 }
 
 /* A bound behind all that there is need not cut the last hour and day: they are whole. */

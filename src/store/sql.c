@@ -20,6 +20,17 @@
 	"flags = flags | excluded.flags, usage_rows = usage_rows + excluded.usage_rows, " \
 	"crossing = crossing + excluded.crossing"
 
+/* Sums of some meters: the begins of the periods are found by seeking from one to the next, and in each of them the meters
+ * that are asked for; all that others have is passed over. */
+#define SUMS_OF_SOME(table) \
+	"WITH RECURSIVE begin (us) AS (SELECT min(start_us) FROM " table " WHERE start_us >= ?1 AND start_us < ?2 " \
+	"UNION ALL SELECT (SELECT min(start_us) FROM " table " WHERE start_us > us AND start_us < ?2) FROM begin " \
+	"WHERE us IS NOT NULL) " \
+	SUM_SELECT "FROM begin CROSS JOIN " table " WHERE start_us = us AND meter IN " SOME_METERS
+#define SOME_METERS \
+	"(SELECT meter FROM meter JOIN generation USING (generation) WHERE (?3 IS NULL OR address = ?3) " \
+	"AND (?4 IS NULL OR router = ?4) AND (?5 IS NULL OR class = ?5))"
+
 /* CROSS JOIN is SQLite's word for "in this order": without statistics it cannot know which side is the small one. */
 static const char *const texts[N_SQL] = {
 	[SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
@@ -109,15 +120,15 @@ static const char *const texts[N_SQL] = {
 	[SQL_USAGE_ROWS_OF_SOME] =
 		USAGE_SELECT "FROM usage_fact k CROSS JOIN rollup r ON r.store = k.store AND k.seq <= r.rolled_seq "
 		"CROSS JOIN usage_fact u ON u.store = k.store AND u.seq = k.seq "
-		"WHERE k.start_us >= ?1 AND k.start_us < ?2 AND k.meter IN (SELECT meter FROM meter "
-		"JOIN generation USING (generation) WHERE (?3 IS NULL OR address = ?3) "
-		"AND (?4 IS NULL OR router = ?4) AND (?5 IS NULL OR class = ?5))",
+		"WHERE k.start_us >= ?1 AND k.start_us < ?2 AND k.meter IN " SOME_METERS,
 	/* Rows that are in no sum yet. */
 	[SQL_USAGE_FRESH] =
 		USAGE_SELECT "FROM rollup r CROSS JOIN usage_fact u ON u.store = r.store AND u.seq > r.rolled_seq "
 		"WHERE u.start_us >= ?1 AND u.start_us < ?2",
 	[SQL_USAGE_HOURS] = SUM_SELECT "FROM hour_fact WHERE start_us >= ?1 AND start_us < ?2",
 	[SQL_USAGE_DAYS] = SUM_SELECT "FROM day_fact WHERE start_us >= ?1 AND start_us < ?2",
+	[SQL_USAGE_HOURS_OF_SOME] = SUMS_OF_SOME("hour_fact"),
+	[SQL_USAGE_DAYS_OF_SOME] = SUMS_OF_SOME("day_fact"),
 	[SQL_KNOWS_ADDRESS] =
 		"SELECT EXISTS (SELECT 1 FROM meter WHERE address = ?1) "
 		"OR EXISTS (SELECT 1 FROM coverage_fact WHERE address = ?1)",

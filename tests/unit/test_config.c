@@ -134,6 +134,19 @@ static void test_refused(void)
 	}
 }
 
+static void test_names(void)
+{
+	g_autofree char *longest = g_strnfill(CONFIG_NODE_MAX, 'n'), *longer = g_strconcat(longest, "n", NULL);
+
+	g_assert_null(config_judge_node(longest));
+	g_assert_nonnull(strstr(config_judge_node(longer), "255 bytes"));
+	g_assert_nonnull(config_judge_node(""));
+	g_assert_nonnull(config_judge_node("a\nb"));
+	g_assert_null(config_judge_node("n\u00f6rdlich-1.example"));
+	g_assert_null(config_judge_backend("ebpf"));
+	g_assert_nonnull(strstr(config_judge_backend("nf"), "auto, nft"));
+}
+
 static void test_binary(void)
 {
 	g_autoptr(GError) error = NULL;
@@ -148,6 +161,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/defaults", test_defaults);
 	g_test_add_func("/config/everything", test_everything);
 	g_test_add_func("/config/refused", test_refused);
+	g_test_add_func("/config/names", test_names);
 	g_test_add_func("/config/binary", test_binary);
 	return g_test_run();
 }
