@@ -150,6 +150,14 @@ static json_t *gather(const struct asked *asked, GError **error)
 	return state;
 }
 
+/* What a router is called: its id, also where it could not be entered and the namespace alone is known. */
+static const char *name_of(const json_t *router)
+{
+	const char *name = text_of(router, "router"), *ns = text_of(router, "namespace"), *dash = strchr(ns, '-');
+
+	return *name ? name : dash ? dash + 1 : ns; /* qrouter-UUID, snat-UUID */
+}
+
 /* Leaves the one router whose id, or namespace, begins so.  False if there is none, or more than one. */
 static bool select_router(json_t *state, const char *wanted)
 {
@@ -157,7 +165,7 @@ static bool select_router(json_t *state, const char *wanted)
 	size_t i;
 
 	json_array_foreach(json_object_get(state, "routers"), i, router)
-		if (g_str_has_prefix(text_of(router, "router"), wanted) || g_str_has_prefix(text_of(router, "namespace"), wanted))
+		if (g_str_has_prefix(name_of(router), wanted) || g_str_has_prefix(text_of(router, "namespace"), wanted))
 			json_array_append(chosen, router);
 	json_object_set_new(state, "routers", chosen);
 	return json_array_size(chosen) == 1;
@@ -314,12 +322,13 @@ static const char *or_dash(const char *text)
 	return *text ? text : "-";
 }
 
+#define PROBLEM_SHOWN 40 /* columns of a table that is narrow */
+
 static void print_row(struct output *output, const json_t *router, int64_t now_us)
 {
 	g_autofree char *read = ago(time_of(router, "last_reading"), now_us), *all = addresses(router), *lost = gaps(router);
-	const char *name = text_of(router, "router");
 	const union output_cell cells[] = {
-		{ .text = *name ? name : text_of(router, "namespace") }, { .text = or_dash(text_of(router, "flavour")) },
+		{ .text = name_of(router) }, { .text = or_dash(text_of(router, "flavour")) },
 		{ .text = or_dash(text_of(router, "backend")) }, { .text = or_dash(text_of(router, "role")) }, { .text = all },
 		{ .text = read }, { .text = lost }, { .text = or_dash(text_of(router, "problem")) },
 	};
@@ -333,7 +342,7 @@ static void print_table(const json_t *state, const struct asked *asked)
 		{ "router", "ROUTER", OUTPUT_TEXT, .shorten = 8 }, { "flavour", "RULES", OUTPUT_TEXT, .leave_out = 2 },
 		{ "backend", "BACKEND", OUTPUT_TEXT, .leave_out = 1 }, { "role", "ROLE", OUTPUT_TEXT },
 		{ "addresses", "ADDRESSES", OUTPUT_TEXT, .leave_out = 3 }, { "read", "READ", OUTPUT_TEXT },
-		{ "gaps", "GAPS-24H", OUTPUT_TEXT }, { "problem", "PROBLEM", OUTPUT_TEXT, .shorten = 40 },
+		{ "gaps", "GAPS-24H", OUTPUT_TEXT }, { "problem", "PROBLEM", OUTPUT_TEXT, .shorten = PROBLEM_SHOWN },
 	};
 	const struct output_column *shown[G_N_ELEMENTS(columns)];
 	g_autoptr(GTimeZone) local = g_time_zone_new_local();
@@ -348,6 +357,10 @@ static void print_table(const json_t *state, const struct asked *asked)
 	output = output_new(output_format_find("table"), stdout, shown, G_N_ELEMENTS(columns), &style);
 	json_array_foreach(json_object_get(state, "routers"), i, router)
 		print_row(output, router, asked->now_us);
+	/* the first words of a problem say too little */
+	json_array_foreach(json_object_get(state, "routers"), i, router)
+		if (style.width && g_utf8_strlen(text_of(router, "problem"), -1) > PROBLEM_SHOWN)
+			output_note(output, "%s: %s", text_of(router, "namespace"), text_of(router, "problem"));
 	output_finish(output);
 }
 
@@ -370,7 +383,7 @@ static void print_router(const json_t *state, const struct asked *asked)
 	size_t i;
 
 	putchar('\n');
-	say("router", text_of(router, "router"));
+	say("router", name_of(router));
 	say("namespace", text_of(router, "namespace"));
 	how = g_strdup_printf("%s%s, rules in %s, counted by %s, read %s", or_dash(text_of(router, "role")),
 	                      json_is_true(json_object_get(router, "dvr")) ? ", DVR" : "", or_dash(text_of(router, "flavour")),

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """status: what an operator sees at night. All well is exit status 0, anything not metered 4, and it says what and why."""
 
+import fcntl
 import json
+import os
+import pty
+import struct
 import subprocess
+import termios
 
 import pytest
 from accounts import FIP, GATEWAY
@@ -18,6 +23,19 @@ def status(meter, *more, code=0):
 
 def told(meter, code=0):
     return json.loads(status(meter, "-o", "json", code=code))
+
+
+def on_terminal(lab, columns, *argv):
+    """What a terminal of so many columns shows."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    with lab.popen([PROGRAM, *argv], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=environment) as process:
+        os.close(slave)
+        process.wait(30)
+        shown = os.read(master, 65536).decode()
+    os.close(master)
+    return shown.replace("\r\n", "\n")
 
 
 def start(meter):
@@ -104,6 +122,10 @@ def test_what_cannot_be_entered_is_told_with_its_reason(lab, meter):
     bad = next(each for each in told(meter, code=4)["routers"] if each["namespace"] == junk)
     assert bad["problem"]
     assert junk in status(meter, code=4)
+    narrow = " ".join(on_terminal(lab, 80, "status", "--config", meter.config, "--state-dir", meter.state).split())
+    assert f"{junk}: {bad['problem']}" in narrow and "\n3f1e9a52 " in on_terminal(
+        lab, 80, "status", "--config", meter.config, "--state-dir", meter.state)
+    assert bad["problem"] in status(meter, "--router", "3f1e9a52", code=4)
     lab.sh(["rm", f"/run/netns/{junk}"])
     meter.sample()
     wait_for(lambda: told(meter, code=(0, 4))["metered"], "all to be well")
