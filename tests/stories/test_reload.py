@@ -3,10 +3,11 @@
 
 import json
 import signal
+import subprocess
 
 import pytest
 from accounts import FIP, expect, floating
-from metering import wait_for
+from metering import PROGRAM, wait_for
 from test_backends import OTHER, standing
 
 F = floating("f")
@@ -79,3 +80,24 @@ def test_what_does_not_do_is_refused_whole_and_told(lab, meter, text, why):
     wait_for(lambda: "well again configuration" in meter.said(), "the end of the refusal")
     assert not problem(meter)
     expect(lab, meter.usage(), {(*F, "internet"): (10, 1000, 0, 0)})
+
+
+@pytest.mark.parametrize("flavour", ["nft"], indirect=True)
+@pytest.mark.parametrize("backend", ["count-nft"], indirect=True)
+def test_a_dry_run_reads_it_anew_too_and_changes_nothing(lab, backend, tmp_path):
+    config, log = tmp_path / "fipmeter.conf", tmp_path / "log"
+    config.write_text("[agent]\nbackend = nft\n")
+    with log.open("w") as said:
+        process = lab.popen([PROGRAM, "agent", "--dry-run", "--config", config, "--state-dir", tmp_path / "state"],
+                            stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    wait_for(lambda: "metering node=" in log.read_text(), "the agent to look")
+    config.write_text("[agent]\nbackend = nft\n[classes]\nfree = 192.0.2.1/24\n")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "[classes] free: " in log.read_text(), "the refusal")
+    config.write_text("[agent]\nbackend = nft\ninterval = 30\n")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "read anew backend=nft interval=30s" in log.read_text(), "the reload")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0, log.read_text()
+    assert "would create counters" in log.read_text() and not (tmp_path / "state").exists()
+    assert not standing(lab, "r1") and not standing(lab, "r2")

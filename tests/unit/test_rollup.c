@@ -6,6 +6,9 @@
 
 #include "store/schema.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
 #define FOREVER (10000 * DAY)
@@ -107,6 +110,43 @@ static void test_sums_are_the_rows(struct world *world, const void *data)
 	/* A day of Berlin in summer begins at 22:00 UTC. */
 	world_assert(world, "SELECT min(time(start_us / 1000000, 'unixepoch')) FROM day_fact", "22:00:00");
 	world_assert_clean(world);
+}
+
+/* Three days of Berlin, the second of which has 23 or 25 hours; a row begins every ten minutes. */
+static const struct {
+	int64_t start_us; /* midnight in Berlin */
+	const char *days, *hours;
+} changes[] = {
+	{ INT64_C(1774652400000000), "24:144,23:138,24:144", "71|6|6|3600000000|3600000000" },
+	{ INT64_C(1792792800000000), "24:144,25:150,24:144", "73|6|6|3600000000|3600000000" },
+};
+
+static void test_days_when_clocks_change(struct world *world, const void *data)
+{
+	unsigned i = GPOINTER_TO_UINT(data), rows = i ? 438 : 426;
+	int64_t start_us = changes[i].start_us, changed_us = start_us + DAY, end_us = changed_us + (i ? 25 : 23) * HOUR;
+
+	world->now.utc_us = start_us;
+	world->of->made_at = world->of->read_at = world->now;
+	world_open_silently(world);
+	settle_timezone(world);
+	world_begin(world, 1);
+	for (unsigned row = 0; row < rows; row++) {
+		world->now.utc_us += 9 * MINUTE;
+		world_sample(world); /* a minute more */
+	}
+	for (unsigned round = 0; round < 2; round++) { /* with the rows, and when they are gone */
+		tend(world, keep_for(round ? DAY : FOREVER, FOREVER), world->now.utc_us + round * 5 * DAY);
+		world_assert(world, "SELECT group_concat(((end_us - start_us) / 3600000000) || ':' || usage_rows) FROM "
+		             "(SELECT * FROM day_fact ORDER BY start_us)", changes[i].days);
+		world_assert(world, "SELECT count(*), min(usage_rows), max(usage_rows), min(end_us - start_us), "
+		             "max(end_us - start_us) FROM hour_fact", changes[i].hours);
+		g_assert_cmpuint(ask(world, PERIOD_DAY, 0, changed_us, end_us).counts.in_packets, ==, i ? 1500 : 1380);
+		g_assert_cmpuint(ask(world, PERIOD_HOUR, FIP, changed_us, end_us).rows, ==, i ? 25 : 23);
+		g_assert_cmpuint(ask(world, PERIOD_TOTAL, 0, end_us, end_us + DAY).counts.in_packets, ==, 1440);
+		world_assert_clean(world);
+	}
+	world_assert(world, "SELECT count(*) FROM usage_fact", "0");
 }
 
 /* Every question is answered the same, whether from rows, from sums, or from both. */
@@ -327,9 +367,15 @@ static void make_format_1(struct world *world)
 	g_assert_cmpstr(stripped, ==, made);
 }
 
-static void test_from_format_1(struct world *world, const void *data)
+/* A file of each older format: who adds one adds how its predecessor looked. */
+static void (*const make_format[])(struct world *world) = { make_format_1 };
+G_STATIC_ASSERT(G_N_ELEMENTS(make_format) == SCHEMA_VERSION - 1);
+
+static void test_from_older_format(struct world *world, const void *data)
 {
+	unsigned format = GPOINTER_TO_UINT(data);
 	g_autofree char *notice = NULL, *fresh = NULL, *brought = NULL;
+	g_autofree char *told = g_strdup_printf("from format %u to %d", format, SCHEMA_VERSION);
 	g_autoptr(GError) error = NULL;
 	struct total before, after;
 	struct store *reader;
@@ -339,13 +385,13 @@ static void test_from_format_1(struct world *world, const void *data)
 	fresh = world_ask(world, SCHEMA);
 	world_save(world);
 	world_close(world);
-	make_format_1(world);
+	make_format[format - 1](world);
 	reader = store_open_reader(world->directory, &error);
 	g_assert_null(reader);
 	g_assert_error(error, STORE_ERROR, STORE_ERROR_VERSION);
 	g_assert_nonnull(strstr(error->message, "start this version's agent"));
 	notice = world_open(world);
-	g_assert_nonnull(strstr(notice, "from format 1 to 2"));
+	g_assert_nonnull(strstr(notice, told));
 	brought = world_ask(world, SCHEMA);
 	g_assert_cmpstr(brought, ==, fresh);
 	settle_timezone(world);
@@ -356,6 +402,35 @@ static void test_from_format_1(struct world *world, const void *data)
 	world_assert_clean(world);
 	world_close(world);
 	world_open_silently(world);
+}
+
+/* No room for the new tables: the file stays what it was, and is brought up when there is room. */
+static void test_no_room_for_a_new_format(struct world *world, const void *data)
+{
+	struct rlimit before, small = { 4096, RLIM_INFINITY };
+	g_autofree char *notice = NULL, *version = NULL;
+	g_autoptr(GError) error = NULL;
+	struct total total;
+
+	fill(world, 100);
+	total = ask(world, PERIOD_TOTAL, 0, 0, world->now.utc_us + 1);
+	world_save(world);
+	world_close(world);
+	make_format[GPOINTER_TO_UINT(data) - 1](world);
+	g_assert_no_errno(getrlimit(RLIMIT_FSIZE, &before));
+	small.rlim_max = before.rlim_max;
+	signal(SIGXFSZ, SIG_IGN);
+	g_assert_no_errno(setrlimit(RLIMIT_FSIZE, &small));
+	g_assert_null(store_open(world->directory, &notice, &error));
+	g_assert_no_errno(setrlimit(RLIMIT_FSIZE, &before));
+	g_assert_error(error, STORE_ERROR, STORE_ERROR_FAILED);
+	g_assert_null(notice);
+	version = world_ask(world, "PRAGMA user_version");
+	g_assert_cmpint(atoi(version), ==, GPOINTER_TO_UINT(data));
+	notice = world_open(world);
+	g_assert_nonnull(strstr(notice, "nothing of it is lost"));
+	g_assert_cmpuint(ask(world, PERIOD_TOTAL, 0, 0, world->now.utc_us + 1).counts.in_bytes, ==, total.counts.in_bytes);
+	world_assert_clean(world);
 }
 
 static void test_timezone_is_settled_once(struct world *world, const void *data)
@@ -419,7 +494,17 @@ int main(int argc, char **argv)
 	ADD("/rollup/clock-in-doubt", test_clock_in_doubt);
 	ADD("/rollup/killed-in-between", test_killed_in_between);
 	ADD("/rollup/readers-cost-nothing", test_readers_cost_nothing);
-	ADD("/rollup/from-format-1", test_from_format_1);
+	for (unsigned i = 0; i < G_N_ELEMENTS(changes); i++)
+		g_test_add(i ? "/rollup/day-of-25-hours" : "/rollup/day-of-23-hours", struct world, GUINT_TO_POINTER(i),
+		           world_set_up, test_days_when_clocks_change, world_tear_down);
+	for (unsigned format = 1; format < SCHEMA_VERSION; format++) {
+		g_autofree char *brought = g_strdup_printf("/rollup/from-format/%u", format);
+		g_autofree char *full = g_strdup_printf("/rollup/no-room-for-a-new-format/%u", format);
+
+		g_test_add(brought, struct world, GUINT_TO_POINTER(format), world_set_up, test_from_older_format, world_tear_down);
+		g_test_add(full, struct world, GUINT_TO_POINTER(format), world_set_up, test_no_room_for_a_new_format,
+		           world_tear_down);
+	}
 	ADD("/rollup/timezone-is-settled-once", test_timezone_is_settled_once);
 	for (unsigned i = 0; i < G_N_ELEMENTS(planted); i++) {
 		g_autofree char *path = g_strdup_printf("/rollup/audit/%u", i);
