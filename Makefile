@@ -4,6 +4,7 @@
 #   make build      the program: build/fipmeter
 #   make demo       a small cloud out of network namespaces, metered: ends with its usage table
 #   make test       all tests; the last line is "N passed, N failed"
+#   make faults     what may befall a node, as often as docs/guarantees.md says; ends with a table (hours)
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
 #   make deb        the Debian package of what is committed, in build/deb
 #   make try-package  builds it, installs, runs, upgrades, removes and purges it on this machine
@@ -17,7 +18,7 @@ TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish
 
 PACKAGE_PACKAGES = debhelper dpkg-dev lintian git
 
-.PHONY: all build demo test sanitize deb try-package install clean
+.PHONY: all build demo test faults sanitize deb try-package install clean
 all: build
 
 build:
@@ -33,6 +34,10 @@ demo: build
 test: build
 	@packaging/need $(LAB_PACKAGES) $(TEST_PACKAGES)
 	@tests/run
+
+faults: build
+	@packaging/need $(LAB_PACKAGES) $(TEST_PACKAGES)
+	@tests/faults/run $(ONLY)
 
 sanitize:
 	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(TEST_PACKAGES)
