@@ -5,6 +5,7 @@
 #   make demo       a small cloud out of network namespaces, metered: ends with its usage table
 #   make test       all tests; the last line is "N passed, N failed"
 #   make bench      measures; figures go to bench/results
+#   make faults     what may befall a node, as often as docs/guarantees.md says; ends with a table (hours)
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
 #   make fuzz       every parser of bytes from outside, for a minute each, under both sanitizers
 #   make deb        the Debian package of what is committed, in build/deb
@@ -20,7 +21,7 @@ TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish
 FUZZ_PACKAGES = clang libclang-rt-14-dev
 PACKAGE_PACKAGES = debhelper dpkg-dev lintian git
 
-.PHONY: all build demo test bench sanitize fuzz deb try-package install clean
+.PHONY: all build demo test bench faults sanitize fuzz deb try-package install clean
 all: build
 
 build:
@@ -39,6 +40,10 @@ test: build
 
 bench: build
 	@bench/store
+
+faults: build
+	@packaging/need $(LAB_PACKAGES) $(TEST_PACKAGES)
+	@tests/faults/run $(ONLY)
 
 sanitize:
 	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(TEST_PACKAGES)

@@ -6,7 +6,8 @@
  * echo requests leave through ordinary sockets; with --from the packet is built here and leaves by a raw socket with
  * that source. Without --rate the pace is bounded so that no queue on the way (1,000 packets a CPU in veth) can fill:
  * UDP goes in short bursts, echo requests wait for replies after a window of 16. A packet that could not be sent is
- * an error; a reply that does not come is only counted.
+ * an error; a reply that does not come is only counted. SIGTERM ends it early: what was sent until then is said, and
+ * counts as done.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <netinet/ip.h>
 #include <netinet/udp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,6 +59,13 @@ struct job {
 	uint64_t reply_bytes;
 	uint64_t outstanding;
 };
+
+static volatile sig_atomic_t told_to_end;
+
+static void on_sigterm(int number)
+{
+	told_to_end = number;
+}
 
 static void fail(const char *format, ...)
 {
@@ -133,6 +142,7 @@ static void usage(int status)
 	      "  --rate PPS      packets a second; without it the pace fills no queue\n"
 	      "  --port P        UDP destination port (default 9)\n"
 	      "  --wait MS       how long to wait for the last echo replies (default 1000)\n"
+	      "SIGTERM: sends no more, and says how much it was\n"
 	      "example: send icmp --to 198.51.100.101 --count 10 --bytes 500\n",
 	      status ? stderr : stdout);
 	exit(status);
@@ -319,11 +329,12 @@ int main(int argc, char **argv)
 	static uint8_t buffer[LARGEST];
 
 	parse(&job, argc, argv);
+	signal(SIGTERM, on_sigterm);
 	open_socket(&job);
 	uint64_t started = now_us();
-	while (job.sent < job.count) {
+	while (job.sent < job.count && !told_to_end) {
 		send_one(&job, buffer);
-		if (job.sent < job.count)
+		if (job.sent < job.count && !told_to_end)
 			pace(&job, started);
 	}
 	if (job.icmp && !job.forged)

@@ -26,9 +26,14 @@ class Witness:
             }}
             """)
 
-    def packets(self):
+    def counts(self):
+        """(packets, bytes) since it was made."""
         listing = json.loads(self.lab.run(self.router, ["nft", "-j", "list", "counters", "table", "ip", self.table]))
-        return next(item["counter"]["packets"] for item in listing["nftables"] if "counter" in item)
+        seen = next(item["counter"] for item in listing["nftables"] if "counter" in item)
+        return seen["packets"], seen["bytes"]
+
+    def packets(self):
+        return self.counts()[0]
 
 
 @contextmanager

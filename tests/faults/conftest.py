@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What all faults stand on: the labs and meters of the stories, how often each is done, and a record of what came out.
+
+A test of this room runs a short selection inside `make test`, and everything if FIPMETER_FAULTS=full is in the
+environment (`make faults`): scale.py says how to write that. It asks for the fixture `result` and fills it in; what is
+left there at the end of the test, together with whether it passed, is one line of the table of results.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+STORIES = Path(__file__).resolve().parents[1] / "stories"
+sys.path.insert(0, str(STORIES))
+
+_spec = importlib.util.spec_from_file_location("stories_conftest", STORIES / "conftest.py")
+_stories = importlib.util.module_from_spec(_spec)
+sys.modules["stories_conftest"] = _stories
+_spec.loader.exec_module(_stories)
+
+import pytest  # noqa: E402
+from result import Result  # noqa: E402
+from stories_conftest import backend, flavour, lab, make_lab, meter, metered, pytest_configure, shared_labs  # noqa: E402, F401
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if call.when == "call":
+        item.story_failed = report.failed
+    if result := getattr(item, "fault_result", None):
+        result.failed |= report.failed
+        if report.failed:
+            result.note = result.note or report.longreprtext.strip().splitlines()[-1][:200]
+        if call.when == "teardown":
+            result.ended = True
+        result.write()
+
+
+@pytest.fixture
+def result(request):
+    """To be filled in: result.fault, .times, .expected_bytes, ... (result.py)."""
+    name = request.node.name if request.node.path is None else f"{request.node.path.stem}-{request.node.name}"
+    kinds = getattr(request.node, "callspec", None)
+    made = Result(name, kinds.params.get("backend", "").removeprefix("count-") if kinds else "")
+    request.node.fault_result = made
+    made.write()
+    return made
