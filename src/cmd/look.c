@@ -12,6 +12,7 @@
 #include "kernel/netns.h"
 #include "kernel/xtables.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,7 +67,10 @@ static struct site *site_open(struct node *node, const char *ns, int kept, GErro
 	struct site *site = site_new(node, ns, ns_fd);
 	struct stat file;
 
-	if (ns_fd >= 0 && fstat(ns_fd, &file) == 0) {
+	if (ns_fd >= 0 && fstat(ns_fd, &file) < 0) {
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "cannot look at its namespace: %s",
+		            g_strerror(errno));
+	} else if (ns_fd >= 0) {
 		site->inode = file.st_ino;
 		site->place.netfilter = netlink_open(ns_fd, NETLINK_NETFILTER, error);
 	}

@@ -6,7 +6,7 @@
  *	database      second home               then
  *	missing       none                      a new file
  *	missing       there                     a new file, a new store id, the second home's baselines go on
- *	damaged       any                       the same, and the damaged file is set aside
+ *	damaged       any                       the same, and the damaged file is set aside (it is looked at twice)
  *	whole         older, the same, none     the database rules
  *	whole         newer, or another's       a new store id in the same file, the second home's baselines go on
  *	newer fipmeter's                        refused, nothing is touched
@@ -106,7 +106,7 @@ static bool bring_up(struct store *store, int64_t format, GError **error)
 	return false;
 }
 
-static enum verdict judge(struct store *store, GError **error)
+static enum verdict judge_once(struct store *store, GError **error)
 {
 	enum verdict verdict;
 
@@ -120,6 +120,23 @@ static enum verdict judge(struct store *store, GError **error)
 	    !sql_prepare_all(store, error) || !sql_read_store(store, error))
 		return store->damage ? VERDICT_DAMAGED : VERDICT_FAILED;
 	return VERDICT_WHOLE;
+}
+
+/* What looks damaged is looked at once more, through another connection: a read that fails once, and then does not, is no
+ * reason to take years of rows away from who asks for them. */
+static enum verdict judge(struct store *store, GError **error)
+{
+	g_autoptr(GError) first = NULL;
+	enum verdict verdict = judge_once(store, &first);
+
+	if (verdict != VERDICT_DAMAGED) {
+		if (first)
+			g_propagate_error(error, g_steal_pointer(&first));
+		return verdict;
+	}
+	sql_close(store);
+	g_clear_pointer(&store->damage, g_free);
+	return judge_once(store, error);
 }
 
 /* Has the database seen the commit that the second home was written after? */

@@ -165,6 +165,20 @@ static const char *const texts[N_SQL] = {
 
 /* ---- errors ---- */
 
+/* sqlite3_system_errno() knows nothing of a COMMIT that failed: the files themselves do (sqlite3_file_control()). */
+static int system_error(struct store *store)
+{
+	int number = sqlite3_system_errno(store->db);
+	sqlite3_file *wal = NULL;
+
+	if (!number && sqlite3_file_control(store->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal &&
+	    wal->pMethods)
+		wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &number);
+	if (!number)
+		sqlite3_file_control(store->db, "main", SQLITE_FCNTL_LAST_ERRNO, &number);
+	return number;
+}
+
 static const char *remedy(const struct store *store, int code, int system_errno)
 {
 	if (code == SQLITE_READONLY && store->lock < 0)
@@ -172,6 +186,8 @@ static const char *remedy(const struct store *store, int code, int system_errno)
 		       "read once as root)";
 	if (code == SQLITE_FULL || system_errno == ENOSPC || system_errno == EDQUOT)
 		return ": the file system is full (make room there; nothing is lost, counting goes on)";
+	if (system_errno == EROFS)
+		return ": the file system is read-only (repair it and start the agent again; nothing is lost, counting goes on)";
 	if (system_errno == EACCES || system_errno == EPERM || code == SQLITE_PERM || code == SQLITE_READONLY)
 		return ": no permission (the agent needs to own the directory; to read, be in the group fipmeter)";
 	if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
@@ -183,7 +199,7 @@ static const char *remedy(const struct store *store, int code, int system_errno)
 void sql_set_error(struct store *store, GError **error)
 {
 	int extended = sqlite3_extended_errcode(store->db), code = extended & 0xff;
-	int system_errno = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? sqlite3_system_errno(store->db) : 0;
+	int system_errno = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? system_error(store) : 0;
 	bool busy = code == SQLITE_BUSY || code == SQLITE_LOCKED;
 
 	if ((code == SQLITE_CORRUPT || code == SQLITE_NOTADB) && !store->damage)
