@@ -58,6 +58,8 @@ struct node {
 	struct backend *usual;        /* the one for a router for which nothing else is configured */
 	struct store *store;          /* NULL for those who only look */
 	struct ledger *ledger;
+	bool mended;                  /* the store was lost in this cycle and is well again: another cycle now */
+	int64_t mended_us;            /* boot clock: when it last was; 0: never */
 	int lock;
 	char *upkeep_failure;         /* what is wrong with the upkeep of the store; NULL: nothing */
 	struct bulletin *bulletin;    /* what `fipmeter status` reads; NULL for those who only look */
@@ -105,6 +107,9 @@ struct backend *node_backend_for(const struct node *node, const char *ns);
 /* The file in /run/fipmeter that belongs to a netns directory and ends in suffix.  It is keyed by the directory itself,
  * not by the name it has in this mount namespace.  The caller frees. */
 char *node_run_path(const char *netns_dir, const char *suffix);
+
+/* If the store is lost (store_is_lost()): a new one, and books to it.  What is not in the store stays in the counters. */
+void node_mend_books(struct node *node);
 
 /* The node's lock (one agent a netns directory), the store and the books: needed to change anything. */
 bool node_open_books(struct node *node, GError **error);
