@@ -4,6 +4,8 @@
  * another name.  The -shm of SQLite is mapped and not written; whatever it holds is gone after a power cut, so it is left
  * out of the record.
  */
+#undef _FILE_OFFSET_BITS /* both names of a call are defined here, each as itself */
+
 #include "edge.h"
 
 #include <errno.h>
@@ -18,7 +20,7 @@
 #define FDS_MAX 1024
 
 struct open_file {
-	bool watched, directory, synced_in_vain, written;
+	bool watched, directory;
 	unsigned file;
 };
 
@@ -33,7 +35,6 @@ static struct {
 	int failing; /* enum edge_call; -1: none */
 	unsigned n, more, seen;
 	int error;
-	unsigned bare_retries;
 } edge = { .failing = -1 };
 
 /* ---- who is watched ---- */
@@ -63,7 +64,6 @@ void edge_watch(const char *directory)
 {
 	edge_leave();
 	edge.directory = g_strdup(directory);
-	edge.bare_retries = 0;
 }
 
 void edge_leave(void)
@@ -169,11 +169,6 @@ unsigned edge_fail_no_more(void)
 	return edge.seen;
 }
 
-unsigned edge_bare_retries(void)
-{
-	return edge.bare_retries;
-}
-
 static bool fails(enum edge_call call)
 {
 	if (edge.failing != (int)call || ++edge.seen < edge.n || edge.seen - edge.n > edge.more)
@@ -239,7 +234,6 @@ static void note_write(int fd, const void *data, ssize_t length, int64_t at)
 
 	if (!of || length <= 0)
 		return;
-	of->written = true;
 	if (edge.recording)
 		add((struct edge_change){ OP_WRITE, of->file, at, g_bytes_new(data, length) });
 }
@@ -300,8 +294,6 @@ static int do_truncate(int fd, int64_t length)
 		return -1;
 	if (syscall(SYS_ftruncate, fd, length) < 0)
 		return -1;
-	if (of)
-		of->written = true;
 	if (of && edge.recording)
 		add((struct edge_change){ OP_TRUNCATE, of->file, length });
 	return 0;
@@ -321,17 +313,13 @@ static int do_sync(int fd, long number)
 {
 	struct open_file *of = open_file(fd);
 
-	if (of && of->synced_in_vain && !of->written && !of->directory)
-		edge.bare_retries++;
 	if (of && fails(EDGE_SYNC)) {
-		of->synced_in_vain = true;
-		of->written = false;
+		if (!of->directory)
+			add((struct edge_change){ OP_SYNC_FAILED, of->file });
 		return -1;
 	}
 	if (!(of && edge.skip_syncs) && syscall(number, fd) < 0)
 		return -1;
-	if (of)
-		of->synced_in_vain = false;
 	if (of && edge.recording)
 		add((struct edge_change){ of->directory ? OP_SYNC_DIRECTORY : OP_SYNC, of->file });
 	return 0;

@@ -18,7 +18,7 @@
 
 enum edge_call { EDGE_OPEN, EDGE_WRITE, EDGE_TRUNCATE, EDGE_SYNC, EDGE_RENAME, EDGE_UNLINK, EDGE_READ, EDGE_CALLS };
 
-enum edge_op { OP_CREATE, OP_WRITE, OP_TRUNCATE, OP_SYNC, OP_RENAME, OP_UNLINK, OP_SYNC_DIRECTORY, OP_NOTE };
+enum edge_op { OP_CREATE, OP_WRITE, OP_TRUNCATE, OP_SYNC, OP_RENAME, OP_UNLINK, OP_SYNC_DIRECTORY, OP_SYNC_FAILED, OP_NOTE };
 
 /* One change as the program asked for it. */
 struct edge_change {
@@ -47,9 +47,6 @@ void edge_fail(enum edge_call call, unsigned n, unsigned more, int error);
 
 /* Ends that.  Returns how many calls of the kind there were since then, failed ones included. */
 unsigned edge_fail_no_more(void);
-
-/* How often an fsync() was asked of an open file after one of it had failed, with nothing written to it between. */
-unsigned edge_bare_retries(void);
 
 /* Syncs of watched files are answered without asking a disk: what the record says counts. */
 void edge_skip_syncs(bool skip);
