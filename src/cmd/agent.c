@@ -143,6 +143,16 @@ static void complain_again(struct agent *agent)
 		node_complain(&agent->node, "store", agent->node.upkeep_failure);
 }
 
+/* A new store waits for no full minute: what was not committed to the old one is read at once. */
+static void sample_mended(struct agent *agent)
+{
+	if (!agent->node.mended)
+		return;
+	agent->node.mended = false;
+	agent->everything = true;
+	look_soon(agent);
+}
+
 /* One cycle with its end.  Names that wait for their namespace, or for an old one to go, are looked at again soon. */
 static void run_cycle(struct agent *agent, enum look which)
 {
@@ -158,6 +168,7 @@ static void run_cycle(struct agent *agent, enum look which)
 	bulletin_post(node, error);
 	look_sweep(node);
 	agent->looked_us = clock_now().boot_us;
+	sample_mended(agent);
 	if (g_hash_table_size(node->pending) && !agent->looking)
 		agent->looking = g_timeout_add(RETRY_MS, on_look, agent);
 	if (!agent->polling && look_wants_poll(node))
@@ -204,6 +215,7 @@ static void sample(struct agent *agent)
 	run_cycle(agent, everything ? LOOK_ALL : LOOK_SAMPLE);
 	if (!agent->dry_run && !agent->tending && upkeep_step(&agent->upkeep, &agent->node))
 		agent->tending = g_timeout_add(UPKEEP_MS, on_upkeep, agent);
+	sample_mended(agent);
 	tell_supervisor(agent);
 }
 
@@ -244,6 +256,7 @@ static gboolean on_upkeep(void *data)
 
 	if (upkeep_step(&agent->upkeep, &agent->node))
 		return G_SOURCE_CONTINUE;
+	sample_mended(agent);
 	agent->tending = 0;
 	return G_SOURCE_REMOVE;
 }

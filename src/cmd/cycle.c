@@ -72,8 +72,10 @@ static bool commit(struct node *node, struct batch *batch, GError **error)
 
 	if (batch_is_empty(batch))
 		return true;
-	if (!store_commit(node->store, batch, error))
+	if (!store_commit(node->store, batch, error)) {
+		node_mend_books(node); /* the batch is of the old books: what it says is read again */
 		return false;
+	}
 	ledger_adopt(node->ledger, batch);
 	open = ledger_open_meters(node->ledger);
 	if (!store_save_baselines(node->store, open, &second_home)) {

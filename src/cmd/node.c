@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define RUN_DIR "/run/fipmeter"
+#define MEND_AGAIN_US (60 * INT64_C(1000000))
 
 /* ---- opening ---- */
 
@@ -230,6 +231,37 @@ bool node_open_books(struct node *node, GError **error)
 		return false;
 	node->ledger = ledger_new(node->name, boot, node->config->interval_s * INT64_C(1000000), &state);
 	return true;
+}
+
+static bool renew_books(struct node *node, char **notice, GError **error)
+{
+	g_autofree char *boot = clock_boot_id(error);
+	g_autoptr(GPtrArray) open = ledger_open_meters(node->ledger);
+	struct ledger_state state = { 0 };
+
+	if (!boot || !store_renew(node->store, open, &state, notice, error))
+		return false;
+	ledger_free(node->ledger);
+	node->ledger = ledger_new(node->name, boot, node->config->interval_s * INT64_C(1000000), &state);
+	return true;
+}
+
+void node_mend_books(struct node *node)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *notice = NULL;
+	int64_t now_us = clock_now().boot_us;
+
+	if (!store_is_lost(node->store))
+		return;
+	if (!renew_books(node, &notice, &error)) {
+		node_complain(node, "store that was lost, retrying", error->message);
+		return;
+	}
+	cmd_log(CMD_WARNING, "%s", notice);
+	/* A disk that damages each new one as well is not to be filled with them. */
+	node->mended = !node->mended_us || now_us - node->mended_us > MEND_AGAIN_US;
+	node->mended_us = now_us;
 }
 
 void node_close(struct node *node)

@@ -58,6 +58,8 @@ struct node {
 	struct backend *usual;        /* the one for a router for which nothing else is configured */
 	struct store *store;          /* NULL for those who only look */
 	struct ledger *ledger;
+	bool mended;                  /* the store was lost in this cycle and is well again: another cycle now */
+	int64_t mended_us;            /* boot clock: when it last was; 0: never */
 	int lock;
 	char *lock_path;
 	char *upkeep_failure;         /* what is wrong with the upkeep of the store; NULL: nothing */
@@ -113,6 +115,9 @@ char *node_run_path(const char *netns_dir, const char *suffix);
 /* The node's lock: one agent a netns directory.  It is of the directory that has the name now, so it is taken anew when that
  * is made, or another one comes in its place.  False if another agent was first: nothing may be done there, then. */
 bool node_hold(struct node *node, GError **error);
+
+/* If the store is lost (store_is_lost()): a new one, and books to it.  What is not in the store stays in the counters. */
+void node_mend_books(struct node *node);
 
 /* The node's lock, the store and the books: needed to change anything. */
 bool node_open_books(struct node *node, GError **error);

@@ -46,6 +46,33 @@ void baselines_free(struct baselines *baselines)
 	g_free(baselines);
 }
 
+static struct baselines *baselines_new(void)
+{
+	struct baselines *baselines = g_new0(struct baselines, 1);
+
+	baselines->generations = g_ptr_array_new_with_free_func((GDestroyNotify)generation_unref);
+	baselines->meters = g_ptr_array_new_with_free_func((GDestroyNotify)meter_free);
+	return baselines;
+}
+
+struct baselines *baselines_of(const char *store, int64_t commits, int64_t last_seq, const GPtrArray *meters)
+{
+	g_autoptr(GHashTable) generations = g_hash_table_new(g_direct_hash, g_direct_equal);
+	struct baselines *baselines = baselines_new();
+
+	baselines->store = g_strdup(store);
+	baselines->commits = commits;
+	baselines->last_seq = last_seq;
+	for (unsigned i = 0; i < meters->len; i++) {
+		const struct meter *meter = meters->pdata[i];
+
+		if (g_hash_table_add(generations, meter->of))
+			g_ptr_array_add(baselines->generations, generation_ref(meter->of));
+		g_ptr_array_add(baselines->meters, meter_copy(meter));
+	}
+	return baselines;
+}
+
 static char *file_path(const char *directory, unsigned turn)
 {
 	return g_strdup_printf("%s/baselines.%u", directory, turn);
@@ -301,11 +328,9 @@ static struct baselines *parse(const char *data, const struct header *header)
 	if (!g_variant_is_normal_form(variant))
 		return NULL;
 	classes = g_variant_get_bytestring_array(names, &n_classes);
-	baselines = g_new0(struct baselines, 1);
+	baselines = baselines_new();
 	g_variant_get(variant, "(sxx@aay@a" GENERATION_TYPE ")", &baselines->store, &baselines->commits,
 	              &baselines->last_seq, NULL, NULL);
-	baselines->generations = g_ptr_array_new_with_free_func((GDestroyNotify)generation_unref);
-	baselines->meters = g_ptr_array_new_with_free_func((GDestroyNotify)meter_free);
 	take_generations(baselines, generations);
 	for (uint64_t i = 0; i < header->records; i++) {
 		struct record record;

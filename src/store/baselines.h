@@ -35,6 +35,9 @@ bool baselines_save(const char *directory, unsigned turn, const char *store, int
 /* The newer one of the two that are whole.  NULL if there is none; *damaged then tells whether there was one. */
 struct baselines *baselines_load(const char *directory, bool *damaged);
 
+/* What baselines_load() would give after a baselines_save() of the same. */
+struct baselines *baselines_of(const char *store, int64_t commits, int64_t last_seq, const GPtrArray *meters);
+
 void baselines_free(struct baselines *baselines);
 
 SCOPED_DEFINE(baselines)

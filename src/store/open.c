@@ -9,6 +9,7 @@
  *	damaged       any                       the same, and the damaged file is set aside (it is looked at twice)
  *	whole         older, the same, none     the database rules
  *	whole         newer, or another's       a new store id in the same file, the second home's baselines go on
+ *	whole         the same, but its baselines are not those: as if damaged
  *	newer fipmeter's                        refused, nothing is touched
  *
  * The second home is newer if the database has never seen the commit it was written after: neither as its own nor as
@@ -25,7 +26,9 @@
 #include <unistd.h>
 
 #include "kernel/lock.h"
+#include "store/agree.h"
 #include "store/baselines.h"
+#include "store/place.h"
 #include "store/schema.h"
 #include "store/sql.h"
 #include "store/write.h"
@@ -106,7 +109,22 @@ static bool bring_up(struct store *store, int64_t format, GError **error)
 	return false;
 }
 
-static enum verdict judge_once(struct store *store, GError **error)
+/* True if what a ledger would start from can be read, and can be what stands there after the last commit. */
+static bool check_baselines(struct store *store, const struct baselines *second, GError **error)
+{
+	struct ledger_state state = { 0 };
+
+	if (!store_load(store, &state, error))
+		return false;
+	if (second && g_str_equal(second->store, store->id) && store->commits >= second->commits)
+		store->damage = agree_find_difference(state.meters, store->commits, second);
+	if (store->damage)
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", store->path, store->damage);
+	ledger_state_clear(&state);
+	return !store->damage;
+}
+
+static enum verdict judge_once(struct store *store, const struct baselines *second, GError **error)
 {
 	enum verdict verdict;
 
@@ -117,17 +135,17 @@ static enum verdict judge_once(struct store *store, GError **error)
 		return verdict;
 	if (!check_pages(store, error) ||
 	    (store->format < SCHEMA_VERSION && !bring_up(store, store->format, error)) ||
-	    !sql_prepare_all(store, error) || !sql_read_store(store, error))
+	    !sql_prepare_all(store, error) || !sql_read_store(store, error) || !check_baselines(store, second, error))
 		return store->damage ? VERDICT_DAMAGED : VERDICT_FAILED;
 	return VERDICT_WHOLE;
 }
 
 /* What looks damaged is looked at once more, through another connection: a read that fails once, and then does not, is no
  * reason to take years of rows away from who asks for them. */
-static enum verdict judge(struct store *store, GError **error)
+static enum verdict judge(struct store *store, const struct baselines *second, GError **error)
 {
 	g_autoptr(GError) first = NULL;
-	enum verdict verdict = judge_once(store, &first);
+	enum verdict verdict = judge_once(store, second, &first);
 
 	if (verdict != VERDICT_DAMAGED) {
 		if (first)
@@ -136,7 +154,7 @@ static enum verdict judge(struct store *store, GError **error)
 	}
 	sql_close(store);
 	g_clear_pointer(&store->damage, g_free);
-	return judge_once(store, error);
+	return judge_once(store, second, error);
 }
 
 /* Has the database seen the commit that the second home was written after? */
@@ -197,8 +215,9 @@ static bool take_lock(struct store *store, GError **error)
 	return false;
 }
 
-/* Moves the file, and what belongs to it, to a name that nothing has yet.  *name is without the directory. */
-static bool set_aside(struct store *store, char **name, GError **error)
+/* Moves the file, and what belongs to it, to a name that nothing has yet.  *name is without the directory.  first: 1 moves
+ * only what belongs to it. */
+static bool set_aside(struct store *store, unsigned first, char **name, GError **error)
 {
 	static const char *const parts[] = { "", "-wal", "-shm", "-journal" };
 	g_autoptr(GDateTime) now = g_date_time_new_now_utc();
@@ -209,7 +228,7 @@ static bool set_aside(struct store *store, char **name, GError **error)
 		g_free(target);
 		target = g_strdup_printf("%s.damaged-%s-%u", store->path, stamp, n);
 	}
-	for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++) {
+	for (unsigned i = first; i < G_N_ELEMENTS(parts); i++) {
 		g_autofree char *from = g_strconcat(store->path, parts[i], NULL);
 		g_autofree char *to = g_strconcat(target, parts[i], NULL);
 
@@ -319,7 +338,8 @@ static bool begin_anew(struct store *store, const struct baselines *second, char
 	bool damaged = store->damage;
 
 	sql_close(store);
-	if (!set_aside(store, &aside, error) || !make_file(store, error))
+	store->number = 0;
+	if (!set_aside(store, 0, &aside, error) || !make_file(store, error))
 		return false;
 	why = damaged ? g_strdup_printf("damaged (%s), set aside as %s", store->damage, aside) : g_strdup("missing");
 	g_clear_pointer(&store->damage, g_free);
@@ -339,7 +359,7 @@ static bool open_file(struct store *store, const struct baselines *second, char 
 			return fail(store->path, "", error);
 		return begin_anew(store, second, reason, error);
 	}
-	switch (judge(store, &found)) {
+	switch (judge(store, second, &found)) {
 	case VERDICT_WHOLE:
 		return go_on(store, second, reason, error);
 	case VERDICT_EMPTY:
@@ -365,6 +385,16 @@ static bool save_beginning(struct store *store, GError **error)
 	return ok;
 }
 
+/* What was found in a WAL is written into the database before anything is committed behind it; if that cannot be done now,
+ * then before the first commit. */
+static void begin_writing(struct store *store)
+{
+	store->rollup = rollup_new();
+	store->wal_in_doubt = true;
+	place_mark(store);
+	store_renew_wal(store, NULL);
+}
+
 struct store *store_open(const char *directory, char **notice, GError **error)
 {
 	struct store *store = sql_store_new(directory);
@@ -383,16 +413,95 @@ struct store *store_open(const char *directory, char **notice, GError **error)
 	before = store->number;
 	if (!sql_read_store(store, error) || (store->number != before && !save_beginning(store, error)))
 		goto failed;
+	begin_writing(store);
 	if (reason)
 		*notice = tell(store, reason, second, rotten);
 	else if (store->format < SCHEMA_VERSION)
 		*notice = g_strdup_printf("%s: brought from format %" G_GINT64_FORMAT " to %d; nothing of it is lost, but an older "
 		                          "fipmeter does not read it any more", store->path, store->format, SCHEMA_VERSION);
-	store->rollup = rollup_new();
 	return store;
 failed:
 	sql_store_free(store);
 	return NULL;
+}
+
+/* ---- going on after it was lost ---- */
+
+/* Closes.  A -wal and -shm of ours beside somebody else's database would be taken for its own, so they go; what the WAL
+ * held is in our file then, wherever that is now, or is set aside. */
+static bool give_up(struct store *store, GError **error)
+{
+	bool ours = place_is_ours(store, MARK_DATABASE), kept = false;
+	g_autofree char *name = NULL;
+
+	if (store->db && store->displaced && (!ours || !place_is_ours(store, MARK_WAL)))
+		kept = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) == SQLITE_OK;
+	sql_close(store);
+	g_clear_pointer(&store->rollup, rollup_free);
+	store->number = 0;
+	if (ours || !store->displaced)
+		return true;
+	for (unsigned part = MARK_WAL; part < FILE_MARKS; part++) {
+		g_autofree char *path = place_path(store, part);
+
+		if (place_is_ours(store, part) && kept)
+			unlink(path);
+	}
+	return !place_is_ours(store, MARK_WAL) || set_aside(store, 1, &name, error);
+}
+
+static bool open_again(struct store *store, const GPtrArray *open_meters, char **reason, struct ledger_state *state,
+                       GError **error)
+{
+	SCOPED(baselines) *second = baselines_of(store->id, store->commits, store->last_seq, open_meters);
+	int64_t before;
+
+	if (!(store->damage ? begin_anew(store, second, reason, error) : open_file(store, second, reason, error)))
+		return false;
+	before = store->number;
+	if (!sql_read_store(store, error) || (store->number != before && !save_beginning(store, error)) ||
+	    !store_load(store, state, error))
+		return false;
+	begin_writing(store);
+	return true;
+}
+
+static char *tell_renewal(const struct store *store, const char *change, const char *reason, unsigned n)
+{
+	if (!reason)
+		return g_strdup_printf("%s: %s; opened again, and all that was committed is there", store->path, change);
+	return g_strdup_printf("%s: %s%s%s; a new store id begins, and %u meters go on from their baselines in memory",
+	                       store->path, change ? change : "", change ? "; " : "", reason, n);
+}
+
+bool store_renew(struct store *store, const GPtrArray *open_meters, struct ledger_state *state, char **notice,
+                 GError **error)
+{
+	g_autofree char *change = store->displaced ? g_strdup(store->damage) : NULL, *reason = NULL;
+	g_autofree char *timezone = g_steal_pointer(&store->timezone);
+	bool done = give_up(store, error);
+
+	if (done && store->displaced) {
+		g_clear_pointer(&store->damage, g_free);
+		store->displaced = false;
+	}
+	done = done && open_again(store, open_meters, &reason, state, error);
+	if (done && timezone) {
+		g_autoptr(GTimeZone) zone = g_time_zone_new_identifier(timezone);
+
+		done = store_set_timezone(store, zone, error);
+		if (!done)
+			ledger_state_clear(state);
+	}
+	if (done) {
+		*notice = tell_renewal(store, change, reason, open_meters->len);
+		return true;
+	}
+	sql_close(store);
+	g_clear_pointer(&store->rollup, rollup_free);
+	if (!store->timezone)
+		store->timezone = g_steal_pointer(&timezone);
+	return false;
 }
 
 /* ---- readers ---- */

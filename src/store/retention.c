@@ -106,13 +106,12 @@ static bool find_rows(struct store *store, int64_t limit_us, struct progress *pr
 
 static bool rows_step(struct store *store, const struct store_keep *keep, int64_t limit_us, bool *more, GError **error)
 {
-	struct sql_call begin = sql_call(store, SQL_BEGIN_WRITE);
 	struct progress progress;
 
 	if (!find_rows(store, limit_us, &progress, error))
 		return false;
 	*more = progress.n;
-	return !progress.n || (sql_run(&begin, error) &&
+	return !progress.n || (store_begin_write(store, error) &&
 	                       sql_end_transaction(store, drop_rows(store, &progress, keep->timezone, error), error));
 }
 
@@ -131,7 +130,7 @@ static bool drop_hours(struct store *store, int64_t start_us, int64_t day_end_us
  * day have to be gone: a question is never answered from rows where hours are not kept. */
 static bool hours_step(struct store *store, const struct store_keep *keep, int64_t limit_us, bool *more, GError **error)
 {
-	struct sql_call oldest = sql_call(store, SQL_OLDEST_HOUR), begin = sql_call(store, SQL_BEGIN_WRITE);
+	struct sql_call oldest = sql_call(store, SQL_OLDEST_HOUR);
 	enum sql_result result = sql_step(&oldest, error);
 	int64_t start_us, day_us, end_us;
 	struct kept kept;
@@ -144,7 +143,7 @@ static bool hours_step(struct store *store, const struct store_keep *keep, int64
 	if (!sql_get_kept(store, &kept, error))
 		return false;
 	*more = end_us <= limit_us && end_us <= kept.rows_from_us;
-	return !*more || (sql_run(&begin, error) &&
+	return !*more || (store_begin_write(store, error) &&
 	                  sql_end_transaction(store, drop_hours(store, start_us, end_us, error), error));
 }
 

@@ -191,8 +191,7 @@ static bool write_sums(struct store *store, GError **error)
 
 static bool flush(struct store *store, GError **error)
 {
-	struct sql_call begin = sql_call(store, SQL_BEGIN_WRITE);
-	bool done = sql_run(&begin, error) && sql_end_transaction(store, write_sums(store, error), error);
+	bool done = store_begin_write(store, error) && sql_end_transaction(store, write_sums(store, error), error);
 
 	/* If it failed the rows are read again. */
 	forget(store->rollup);
@@ -241,6 +240,10 @@ bool store_tend(struct store *store, const struct store_keep *keep, int64_t now_
 	bool drops = false;
 
 	*more = false;
+	if (store_is_lost(store)) {
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: not open", store->path);
+		return false;
+	}
 	if (!roll_up(store, keep->timezone, now_us, more, error))
 		return false;
 	if (!retention_step(store, keep, now_us, &drops, error))

@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define BUSY_TIMEOUT_MS 1500
-
 #define USAGE_SELECT \
 	"SELECT u.meter, u.start_us, u.end_us, u.in_bytes, u.in_packets, u.out_bytes, u.out_packets, u.flags, 0 "
 #define SUM_SELECT \
@@ -204,6 +202,7 @@ void sql_set_error(struct store *store, GError **error)
 
 	if ((code == SQLITE_CORRUPT || code == SQLITE_NOTADB) && !store->damage)
 		store->damage = g_strdup(sqlite3_errmsg(store->db));
+	store->wal_in_doubt |= extended == SQLITE_IOERR_FSYNC || extended == SQLITE_IOERR_DIR_FSYNC;
 	g_set_error(error, STORE_ERROR, busy ? STORE_ERROR_BUSY : STORE_ERROR_FAILED, "%s: %s%s%s%s%s", store->path,
 	            sqlite3_errmsg(store->db), system_errno ? " (" : "", system_errno ? g_strerror(system_errno) : "",
 	            system_errno ? ")" : "", remedy(store, code, system_errno));
@@ -230,6 +229,7 @@ void sql_store_free(struct store *store)
 	g_free(store->directory);
 	g_free(store->path);
 	g_free(store->damage);
+	g_free(store->timezone);
 	g_free(store);
 }
 

@@ -14,12 +14,14 @@
 #define FIPMETER_STORE_SQL_H
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include "core/levels.h"
 #include "store/rollup.h"
 #include "store/store.h"
 
 #define STORE_ID_LEN 32
+#define BUSY_TIMEOUT_MS 1500
 
 enum sql {
 	SQL_BEGIN_WRITE, SQL_BEGIN_READ, SQL_COMMIT, SQL_ROLLBACK,
@@ -37,8 +39,18 @@ enum sql {
 	N_SQL,
 };
 
+/* The database, its WAL and its -shm as this writer knows them: nobody else may put others in their place. */
+struct file_mark {
+	dev_t device;
+	ino_t inode;           /* 0: it was not there */
+	int64_t size;          /* of the database alone, as is the next: only a checkpoint of ours writes to it */
+	struct timespec written;
+};
+
+enum { MARK_DATABASE, MARK_WAL, MARK_SHM, FILE_MARKS };
+
 struct store {
-	sqlite3 *db;
+	sqlite3 *db;                    /* NULL: not open, or given up (store_renew()) */
 	char *directory, *path;
 	int lock;                       /* holds the directory; -1 for a reader */
 	sqlite3_stmt *statements[N_SQL];
@@ -49,6 +61,10 @@ struct store {
 	void (*on_progress)(void *data);
 	void *progress_data;
 	char *damage;                   /* what SQLite found wrong with the file itself; NULL: nothing */
+	bool displaced;                 /* and that it is not what stands at its path */
+	bool wal_in_doubt;              /* what the WAL holds may be in the kernel's cache alone (store.c) */
+	struct file_mark marks[FILE_MARKS];
+	char *timezone;                 /* as it was settled by this process; NULL: it was not */
 
 	/* The current store id, as of the last commit; for a writer. */
 	int64_t number;
@@ -74,6 +90,9 @@ bool sql_get_number(struct store *store, const char *text, int64_t *number, GErr
 
 /* True if the first column of what the pragma gives is that text; what it says instead is in the error. */
 bool sql_expect(struct store *store, const char *pragma, const char *expected, GError **error);
+
+/* Begins one of the writer, once its files are seen to be its own and nothing in the WAL is in doubt (store.c). */
+bool store_begin_write(struct store *store, GError **error);
 
 /* Ends a transaction: commits it if ok, else rolls it back and returns false. */
 bool sql_end_transaction(struct store *store, bool ok, GError **error);
@@ -105,12 +124,15 @@ bool sql_get_address(const struct sql_call *call, int column, uint32_t *address)
 bool sql_get_basis(const struct sql_call *call, int column, enum basis *basis);
 bool sql_get_state(const struct sql_call *call, int column, enum state *state);
 
+/* Begins the WAL anew if what is in it is in doubt.  True if it may be written to. */
+bool store_renew_wal(struct store *store, GError **error);
+
 /* Reads the current store's row into the struct. */
 bool sql_read_store(struct store *store, GError **error);
 
 bool sql_get_kept(struct store *store, struct kept *kept, GError **error);
 
-/* Sets error, and store->damage, from what SQLite said last. */
+/* Sets error, and store->damage and store->wal_in_doubt, from what SQLite said last. */
 void sql_set_error(struct store *store, GError **error);
 
 #endif

@@ -5,6 +5,7 @@
 #include "store/store.h"
 
 #include "store/baselines.h"
+#include "store/place.h"
 #include "store/sql.h"
 #include "store/write.h"
 
@@ -15,7 +16,7 @@ void store_close(struct store *store)
 	if (!store)
 		return;
 	/* Best effort: what stays in the WAL is read from there. */
-	if (store->lock >= 0)
+	if (store->lock >= 0 && !store_is_lost(store) && !place_find_change(store))
 		sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	sql_store_free(store);
 }
@@ -41,25 +42,91 @@ void store_on_progress(struct store *store, void (*call)(void *data), void *data
 
 /* ---- committing ---- */
 
-/* PASSIVE waits for nobody; pages that a reader still needs stay until the next time. */
-static void checkpoint(struct store *store)
+static bool checkpoint(struct store *store, int mode, GError **error)
+{
+	bool done = sqlite3_wal_checkpoint_v2(store->db, NULL, mode, NULL, NULL) == SQLITE_OK;
+
+	if (!done)
+		sql_set_error(store, error);
+	place_mark(store);
+	return done;
+}
+
+/* PASSIVE waits for nobody; pages that a reader still needs stay until the next time, as do all if it fails: the next one
+ * writes each of them again. */
+static void checkpoint_if_due(struct store *store)
 {
 	if (store->wal_pages >= CHECKPOINT_PAGES)
-		sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+		checkpoint(store, SQLITE_CHECKPOINT_PASSIVE, NULL);
+}
+
+/*
+ * After an fsync() that failed the kernel holds pages for written that no disk has, and no later fsync() writes them.
+ * SQLite rolls the transaction back and the next one writes all of its frames anew, so this process loses nothing by
+ * trying again; but whoever reads the WAL from the cache after a restart takes it for what the disk has, and what is
+ * committed behind it would fall with it in a power cut.  So a WAL that was found at opening, and one whose sync failed,
+ * is first written into the database and then begun anew: nothing rests on what may be in the cache alone.  A reader in
+ * the way, or a full file system, does not stop commits: it is tried again at each.
+ */
+bool store_renew_wal(struct store *store, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	int code;
+
+	if (!store->wal_in_doubt)
+		return true;
+	sqlite3_busy_timeout(store->db, 0);
+	store->wal_in_doubt = !checkpoint(store, SQLITE_CHECKPOINT_TRUNCATE, &failure);
+	code = sqlite3_errcode(store->db);
+	sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
+	if (!failure || code == SQLITE_BUSY || code == SQLITE_LOCKED || code == SQLITE_FULL)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
+}
+
+bool store_is_lost(const struct store *store)
+{
+	return !store->db || store->damage;
+}
+
+/* What is written is written to what stands at the path. */
+static bool check_place(struct store *store, GError **error)
+{
+	const char *change = store_is_lost(store) ? NULL : place_find_change(store);
+
+	if (change) {
+		store->damage = g_strdup(change);
+		store->displaced = true;
+	}
+	if (!store_is_lost(store))
+		return true;
+	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", store->path, store->damage ? store->damage :
+	            "could not be opened again");
+	return false;
+}
+
+bool store_begin_write(struct store *store, GError **error)
+{
+	struct sql_call begin;
+
+	if (!check_place(store, error) || !store_renew_wal(store, error))
+		return false;
+	begin = sql_call(store, SQL_BEGIN_WRITE);
+	return sql_run(&begin, error);
 }
 
 bool store_commit(struct store *store, const struct batch *batch, GError **error)
 {
-	struct sql_call begin = sql_call(store, SQL_BEGIN_WRITE);
 	int64_t commits, last_seq;
 
-	if (!sql_run(&begin, error))
+	if (!store_begin_write(store, error))
 		return false;
 	if (!sql_end_transaction(store, write_batch(store, batch, &commits, &last_seq, error), error))
 		return false;
 	store->commits = commits;
 	store->last_seq = last_seq;
-	checkpoint(store);
+	checkpoint_if_due(store);
 	return true;
 }
 
@@ -99,6 +166,8 @@ bool store_set_timezone(struct store *store, GTimeZone *timezone, GError **error
 	g_autofree char *settled = get_timezone(store, error);
 	struct sql_call set = sql_call(store, SQL_SET_TIMEZONE);
 
+	g_free(store->timezone);
+	store->timezone = g_strdup(wanted);
 	if (!settled || g_str_equal(settled, wanted))
 		return settled;
 	if (*settled) {
@@ -120,8 +189,10 @@ bool store_is_over_quota(const struct store *store)
 
 static bool refuse(struct store *store, struct sql_call *call, const char *what, GError **error)
 {
-	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s %" G_GINT64_FORMAT " holds a value that no "
-	            "fipmeter wrote", store->path, what, (int64_t)sqlite3_column_int64(call->statement, 0));
+	g_free(store->damage);
+	store->damage = g_strdup_printf("%s %" G_GINT64_FORMAT " holds a value that no fipmeter wrote", what,
+	                                (int64_t)sqlite3_column_int64(call->statement, 0));
+	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s", store->path, store->damage);
 	sql_end(call);
 	return false;
 }

@@ -58,6 +58,17 @@ bool store_is_over_quota(const struct store *store);
 /* Opens it read-only. */
 struct store *store_open_reader(const char *directory, GError **error);
 
+/* Nothing can be committed any more: the file was found damaged, or is not what stands at its path (somebody moved or
+ * replaced it, or a file that belongs to it).  A commit or store_tend() that fails may find this. */
+bool store_is_lost(const struct store *store);
+
+/* Goes on after that as store_open() would, from the baselines in memory (open_meters, of struct meter *, as they are after
+ * the last commit): what is damaged is set aside, and a new store id begins unless all that was committed is still there.
+ * The lock is held all the time.  *state: what a new ledger starts from; *notice: what was done, never NULL.  False: still
+ * lost, to be tried again. */
+bool store_renew(struct store *store, const GPtrArray *open_meters, struct ledger_state *state, char **notice,
+                 GError **error);
+
 /* Has call called again and again while the store is read; NULL: no longer. */
 void store_on_progress(struct store *store, void (*call)(void *data), void *data);
 

@@ -638,6 +638,8 @@ static void test_no_room(struct world *world, const void *data)
 	g_assert_error(error, STORE_ERROR, STORE_ERROR_FAILED);
 	g_assert_no_errno(setrlimit(RLIMIT_FSIZE, &before));
 	world_assert(world, "SELECT count(*), (SELECT group_concat(seq) FROM usage_fact) FROM meter", "2|1,2");
+	for (unsigned i = 0; i < batch->meters->len; i++)
+		g_ptr_array_add(world->open, meter_copy(batch->meters->pdata[i]));
 	world_commit(world, batch);
 	world_sample(world);
 	world_assert_clean(world);
