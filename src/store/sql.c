@@ -202,6 +202,11 @@ void sql_set_error(struct store *store, GError **error)
 
 	if ((code == SQLITE_CORRUPT || code == SQLITE_NOTADB) && !store->damage)
 		store->damage = g_strdup(sqlite3_errmsg(store->db));
+	/* SQLite opens for reading what it cannot open for writing, be it for a moment. */
+	if (code == SQLITE_READONLY && store->rollup && !store->damage) {
+		store->damage = g_strdup("it is open for reading only");
+		store->displaced = true;
+	}
 	store->wal_in_doubt |= extended == SQLITE_IOERR_FSYNC || extended == SQLITE_IOERR_DIR_FSYNC;
 	g_set_error(error, STORE_ERROR, busy ? STORE_ERROR_BUSY : STORE_ERROR_FAILED, "%s: %s%s%s%s%s", store->path,
 	            sqlite3_errmsg(store->db), system_errno ? " (" : "", system_errno ? g_strerror(system_errno) : "",
@@ -275,6 +280,11 @@ bool sql_open(struct store *store, GError **error)
 
 	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) != SQLITE_OK) {
 		sql_set_error(store, error);
+		return false;
+	}
+	if (store->lock >= 0 && sqlite3_db_readonly(store->db, "main") == 1) {
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: cannot be opened for writing (the agent needs to own "
+		            "it, and descriptors to open it with, on a file system that is not read-only)", store->path);
 		return false;
 	}
 	return configure(store, error);

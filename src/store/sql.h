@@ -61,7 +61,7 @@ struct store {
 	void (*on_progress)(void *data);
 	void *progress_data;
 	char *damage;                   /* what SQLite found wrong with the file itself; NULL: nothing */
-	bool displaced;                 /* and that it is not what stands at its path */
+	bool displaced;                 /* and that it is to be opened again: it is not what stands at its path, or read-only */
 	bool wal_in_doubt;              /* what the WAL holds may be in the kernel's cache alone (store.c) */
 	struct file_mark marks[FILE_MARKS];
 	char *timezone;                 /* as it was settled by this process; NULL: it was not */

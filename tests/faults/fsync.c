@@ -138,7 +138,7 @@ static char *check(struct world *world, struct rig *rig)
 	if (!rig->store && !rig_open(rig, &notice, &error))
 		return g_strdup_printf("does not open: %s", error->message);
 	rig_pass(rig);
-	if (!rig_cycle(rig, &error))
+	if (!rig_cycle(rig, &error) && (!rig->renewal || (g_clear_error(&error), !rig_cycle(rig, &error))))
 		return g_strdup_printf("the next sample: %s", error->message);
 	findings = rig_findings(rig->store);
 	if (*findings)
