@@ -72,7 +72,6 @@ def same(line):
     return re.sub(r"^\[\d+:\d+\] |packets \d+ bytes \d+|(?<=fipmeter )[0-9a-f]{16}", "", line.strip())
 
 
-@pytest.mark.own_lab("r1")
 def test_the_rules_of_iptables_on_the_page_are_those_that_stand(tmp_path):
     with make_lab("docs-legacy", "legacy", ["r1"]) as lab:
         meter = Meter(lab, tmp_path, "iptables")
