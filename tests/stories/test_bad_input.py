@@ -339,6 +339,21 @@ def test_a_state_directory_with_a_hostile_name(tmp_path, name):
                   state.split(b"/")[-1]), 1, "Not a directory")
 
 
+# --- the environment ---
+
+ENVIRONMENT = {"TZ": [HOSTILE, ":/dev/zero", "Mars/Olympus"], "COLUMNS": ["-1", HOSTILE, "0"], "LC_ALL": [HOSTILE, "xx_XX"],
+               "NOTIFY_SOCKET": [HOSTILE, "/none", "@" + "n" * 200], "WATCHDOG_USEC": ["-1", HOSTILE, "0"],
+               "JOURNAL_STREAM": [HOSTILE, "1:1"]}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_an_environment_of_nonsense_is_passed_over(state, name):
+    for value in ENVIRONMENT[name]:
+        for argv, status in [(["agent", "--once"], 0), (["usage", "--since", "-1h"], 0), (["status"], 4)]:
+            done = run(*argv, "--config", "/dev/null", "--state-dir", state, under=["env", f"{name}={value}"])
+            assert done.returncode == status and shows_no_control(done.stdout + done.stderr), (value, argv, done)
+
+
 # --- names in the store, and of namespaces ---
 
 def plant(state, name):
