@@ -118,7 +118,7 @@ class Neighbour:
         self.lab.run("r1", ["nft", "flush", "map", "ip", "fipmeter", "in_internet"])
 
     def nft_delete_an_element(self):
-        self.lab.run("r1", ["nft", "delete", "element", "ip", "fipmeter", "in_internet", f"{{ {FLOWING} }}"])
+        self.lab.run("r1", ["nft", "delete", "element", "ip", "fipmeter", "in_internet", f"{{ {KNOWN} }}"])
 
     # --- ipset and legacy rules ---
 
@@ -148,6 +148,9 @@ class Neighbour:
 
     def ipset_flush_a_counting_set(self):
         self.sh("ipset flush $(ipset list -name | grep _in_internet | head -1)")
+
+    def ipset_flush_a_set_that_only_asks(self):
+        self.sh("ipset flush $(ipset list -name | grep _public | head -1)")
 
     def ipset_destroy(self):
         """It is refused as long as rules use them; without the rules all of them go."""
