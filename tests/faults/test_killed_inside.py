@@ -15,7 +15,7 @@ from scale import FULL, flavours, times
 from witness import lead_to
 
 EACH = times(20, 1)         # times at each step
-SAMPLE = 7                  # steps of the short run, of those where something has just been made, or is about to be
+SAMPLE = 4                  # steps of the short run, of those where something has just been made, or is about to be
 DECISIVE = {"pwrite64", "fdatasync", "fsync", "rename", "setsockopt", "membarrier"}
 STEPS = "sendto,sendmsg,setsockopt,pwrite64,fdatasync,fsync,write,ftruncate,rename,unlink,membarrier"
 SIZE = 100

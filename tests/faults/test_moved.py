@@ -14,7 +14,7 @@ from scale import flavours, times
 from steady import SIZE, Steady
 from witness import Witness, lead_to
 
-MOVES = times(250, 9)           # of each flavour
+MOVES = times(250, 6)           # of each flavour
 RATE = 500
 PROMPT_S = 0.1                  # PROMPT_US of core/model.h: later than this a row says `moved`
 POLL_S = 1                      # legacy tables are compared once a second

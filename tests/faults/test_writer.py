@@ -16,7 +16,7 @@ from books import booked, check, gaps
 from metering import wait_for
 from scale import backends, flavours, times
 
-REPAIRS = times(500, 10)        # of each flavour
+REPAIRS = times(500, 6)        # of each flavour
 HELD = times(20, 2)
 RULES = 2000
 SIZE = 100
