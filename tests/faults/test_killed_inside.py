@@ -15,8 +15,9 @@ from scale import FULL, flavours, times
 from witness import lead_to
 
 EACH = times(20, 1)         # times at each step
-SAMPLE = 7                  # steps of the short run
-STEPS = "sendto,sendmsg,setsockopt,fdatasync,fsync,write,ftruncate,rename,unlink,membarrier"
+SAMPLE = 4                  # steps of the short run, of those where something has just been made, or is about to be
+DECISIVE = {"pwrite64", "fdatasync", "fsync", "rename", "setsockopt", "membarrier"}
+STEPS = "sendto,sendmsg,setsockopt,pwrite64,fdatasync,fsync,write,ftruncate,rename,unlink,membarrier"
 SIZE = 100
 NEW, OTHER_GATEWAY = "198.51.100.120", "198.51.100.90"
 OTHER = {"nft": "iptables", "iptables": "nft"}
@@ -143,14 +144,24 @@ class BackEnd(Change):
 
 
 def steps(change, meter, log):
-    """How many steps the longer of the two ways has."""
-    counts = []
+    """The calls of the longer of the two ways."""
+    ways = []
     for there in True, False:
         change.do(there)
-        counts.append(len(calls_of(meter, log, STEPS)))
+        ways.append(calls_of(meter, log, STEPS))
         change.after(there)
         meter.once()
-    return max(counts)
+    return max(ways, key=len)
+
+
+def chosen(calls):
+    """The numbers of the steps to be killed at. In the midst of what a transaction writes it makes no difference where."""
+    numbers = [number for number, around in enumerate(zip(["", *calls], calls, [*calls[1:], ""]), 1)
+               if set(around) != {"pwrite64"}]
+    if FULL:
+        return numbers
+    decisive = [number for number in numbers if {calls[number - 1], calls[number - 2]} & DECISIVE]
+    return sorted(random.sample(decisive, SAMPLE))
 
 
 def kill_at(change, meter, number, there, result):
@@ -178,10 +189,10 @@ def test_killed_at_each_step(lab, meter, result, tmp_path, kind):
     result.fault = "killed inside a birth, a death, a hand-over, a change of back end, at each step"
     meter.once()
     change = kind(lab, meter)
-    last = steps(change, meter, tmp_path / "calls")
-    numbers = range(1, last + 1) if FULL else sorted(random.sample(range(1, last + 1), SAMPLE))
+    calls = steps(change, meter, tmp_path / "calls")
+    numbers = chosen(calls)
     for number in numbers:
         for _ in range(EACH):
             for there in True, False:
                 kill_at(change, meter, number, there, result)
-    result.note = f"{kind.__name__}: {last} steps"
+    result.note = f"{kind.__name__}: {len(numbers)} steps"

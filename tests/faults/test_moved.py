@@ -9,11 +9,12 @@ import time
 import pytest
 from accounts import FAR, FIP, GATEWAY
 from books import booked, check, gaps, length_s
+from metering import wait_for
 from scale import flavours, times
 from steady import SIZE, Steady
 from witness import Witness, lead_to
 
-MOVES = times(250, 8)           # of each flavour
+MOVES = times(250, 6)           # of each flavour
 RATE = 500
 PROMPT_S = 0.1                  # PROMPT_US of core/model.h: later than this a row says `moved`
 POLL_S = 1                      # legacy tables are compared once a second
@@ -31,6 +32,8 @@ class Moves:
     def __init__(self, lab, came):
         self.lab, self.came, self.now = lab, came, "b"
         self.owned = [[0, time.time_ns() // 1000 + 10**12, lab.fixed("b")]]     # from, until, by whom
+        self.least = {lab.fixed(vm): 0 for vm in VMS}   # bytes that came for whom the meter knew as its owner
+        self.known = None       # bytes that had come when the meter was known to have followed; None: it was not waited for
         self.ruleless = 0       # bytes that came to an old router from the begin of its change until it was over
         self.steps = None
         self.pause, lab.pause = lab.pause, self.paused
@@ -43,9 +46,18 @@ class Moves:
     def seen(self, router):
         return self.came[router].counts()[1]
 
+    def wait_followed(self, meter):
+        router, fixed = VMS[self.now], self.lab.fixed(self.now)
+        wait_for(lambda: meter.query("SELECT 1 FROM meters WHERE address = ? AND router = ? AND fixed = ? AND closed = 0", B,
+                                     self.lab.routers[router].uuid, fixed), f"{B} to be metered for {fixed}")
+        self.known = self.seen(router)
+
     def move(self, vm):
         self.old, new = VMS[self.now], VMS[vm]
         begun, before = time.time_ns() // 1000, self.seen(self.old)
+        if self.known is not None:
+            self.least[self.lab.fixed(self.now)] += before - self.known
+            self.known = None
         lead_to(self.lab, new, B)
         self.steps = []
         self.lab.move(B, vm)
@@ -74,8 +86,9 @@ def test_moved_in_traffic(lab, meter, result, flavour):
     with Steady(lab, "r1", "far", B, f"ip daddr {B}", RATE) as inward:
         for number in range(MOVES):
             moves.move(random.choice([vm for vm in VMS if vm != moves.now]))
-            if number % 4 == 3:
-                time.sleep(random.uniform(0, 0.3))
+            if number % 3 == 2:
+                moves.wait_followed(meter)
+                time.sleep(random.uniform(0.05, 0.2))
             if number % 5 == 4:
                 meter.sample()
         inward.process.terminate()
@@ -106,5 +119,8 @@ def judge(meter, result, flavour, came, out, moves):
     assert all(found[router] <= came[router] for router in came), (found, came)
     assert missing <= moves.ruleless + length_s(unseen) * RATE * SIZE * 1.1, result.note
     assert flavour == "legacy" or not unseen
+    for fixed, least in moves.least.items():
+        its = sum(row["in_bytes"] for row in rows if row["fixed"] == fixed)
+        assert its >= least, f"{fixed} has {its} bytes, of {least} that came for it"
     assert left == out
     assert not strays(rows, moves.owned, SLACK_S + (POLL_S if flavour == "legacy" else 0))

@@ -16,7 +16,7 @@ from metering import wait_for
 from scale import flavours, times
 from steady import Steady
 
-ROUNDS = times(250, 4)          # of each flavour
+ROUNDS = times(250, 3)          # of each flavour
 SIZE = 100
 PAYERS = (FIP["f"], GATEWAY["r2"])
 
