@@ -6,7 +6,9 @@
 #   make test       all tests; the last line is "N passed, N failed"
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
 #   make deb        the Debian package of what is committed, in build/deb
-#   make try-package  builds it, installs, runs, upgrades, removes and purges it on this machine
+#   make rpm        the RPM of what is committed, in build/rpm
+#   make try-package, make try-rpm  builds it twice, then installs, runs, upgrades and removes it in a Debian of its own
+#   make try-container  builds the container's image, and runs it beside a lab's routers
 #   make install    into PREFIX (/usr/local); DESTDIR is honoured
 PREFIX ?= /usr/local
 
@@ -14,10 +16,12 @@ BUILD_PACKAGES = gcc libc6-dev pkg-config meson ninja-build python3 libglib2.0-d
 	libip4tc-dev libsqlite3-dev libjansson-dev libsmartcols-dev libsystemd-dev
 LAB_PACKAGES = iproute2 nftables iptables ipset iperf3 ethtool conntrack procps tzdata
 TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish
+PACKAGE_PACKAGES = debhelper dpkg-dev git lintian
+RPM_PACKAGES = git rpm rpmlint
+TRY_PACKAGES = debootstrap
+CONTAINER_PACKAGES = buildah crun git podman
 
-PACKAGE_PACKAGES = debhelper dpkg-dev lintian git
-
-.PHONY: all build demo test sanitize deb try-package install clean
+.PHONY: all build demo test sanitize deb try-package rpm try-rpm try-container install clean
 all: build
 
 build:
@@ -43,8 +47,20 @@ deb:
 	@packaging/deb build/deb
 
 try-package: build
-	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(PACKAGE_PACKAGES)
-	@packaging/try
+	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(PACKAGE_PACKAGES) $(TRY_PACKAGES)
+	@packaging/try/package deb
+
+rpm:
+	@packaging/need $(BUILD_PACKAGES) $(RPM_PACKAGES)
+	@packaging/rpm/build build/rpm
+
+try-rpm: build
+	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(RPM_PACKAGES) $(TRY_PACKAGES)
+	@packaging/try/package rpm
+
+try-container: build
+	@packaging/need $(LAB_PACKAGES) $(TRY_PACKAGES) $(CONTAINER_PACKAGES)
+	@packaging/try/container
 
 install: build
 	meson install -C build --no-rebuild
