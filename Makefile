@@ -9,7 +9,9 @@
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
 #   make fuzz       every parser of bytes from outside, for a minute each, under both sanitizers
 #   make deb        the Debian package of what is committed, in build/deb
-#   make try-package  builds it, installs, runs, upgrades, removes and purges it on this machine
+#   make rpm        the RPM of what is committed, in build/rpm
+#   make try-package, make try-rpm  builds it twice, then installs, runs, upgrades and removes it in a Debian of its own
+#   make try-container  builds the container's image, and runs it beside a lab's routers
 #   make install    into PREFIX (/usr/local); DESTDIR is honoured
 PREFIX ?= /usr/local
 
@@ -17,11 +19,13 @@ BUILD_PACKAGES = gcc libc6-dev pkg-config meson ninja-build python3 libglib2.0-d
 	libip4tc-dev libsqlite3-dev libjansson-dev libsmartcols-dev libsystemd-dev
 LAB_PACKAGES = iproute2 nftables iptables ipset iperf3 ethtool conntrack procps tzdata
 TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish e2fsprogs
-
 FUZZ_PACKAGES = clang libclang-rt-14-dev
-PACKAGE_PACKAGES = debhelper dpkg-dev lintian git
+PACKAGE_PACKAGES = debhelper dpkg-dev git lintian
+RPM_PACKAGES = git rpm rpmlint
+TRY_PACKAGES = debootstrap
+CONTAINER_PACKAGES = buildah crun git podman
 
-.PHONY: all build demo test bench faults sanitize fuzz deb try-package install clean
+.PHONY: all build demo test bench faults sanitize fuzz deb try-package rpm try-rpm try-container install clean
 all: build
 
 build:
@@ -58,8 +62,20 @@ deb:
 	@packaging/deb build/deb
 
 try-package: build
-	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(PACKAGE_PACKAGES)
-	@packaging/try
+	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(PACKAGE_PACKAGES) $(TRY_PACKAGES)
+	@packaging/try/package deb
+
+rpm:
+	@packaging/need $(BUILD_PACKAGES) $(RPM_PACKAGES)
+	@packaging/rpm/build build/rpm
+
+try-rpm: build
+	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(RPM_PACKAGES) $(TRY_PACKAGES)
+	@packaging/try/package rpm
+
+try-container: build
+	@packaging/need $(LAB_PACKAGES) $(TRY_PACKAGES) $(CONTAINER_PACKAGES)
+	@packaging/try/container
 
 install: build
 	meson install -C build --no-rebuild
