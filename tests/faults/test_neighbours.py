@@ -12,7 +12,7 @@ import time
 import pytest
 from accounts import FIP
 from books import booked, check, gaps, length_s
-from metering import wait_for
+from metering import now_us, wait_for
 from scale import FULL, flavours, times
 from steady import SIZE, Steady
 
@@ -203,6 +203,18 @@ def burst(lab, count=5):
     return lab.send("far", KNOWN, proto="udp", count=count, bytes=SIZE)["bytes"]
 
 
+def wait_clean(meter):
+    """Until a reading of after the act has found nothing amiss."""
+    done = now_us()
+
+    def clean():
+        meter.sample()
+        latest = [row for row in meter.coverage("r1") if not row["address"]][-1]
+        return latest["state"] == "metered" and latest["end"] >= done
+
+    wait_for(clean, "a reading that has missed nothing")
+
+
 def suffer(lab, meter, neighbour, name):
     """One act, with traffic of known size before, between and after it: (sent, in the books, gaps, seconds to mend)."""
     had, were = booked(meter, KNOWN), len(gaps(meter))
@@ -218,8 +230,7 @@ def suffer(lab, meter, neighbour, name):
         meter.signal(signal.SIGUSR1)        # its interval is over: one sample
     wait_for(lambda: stands(lab, meter.backend), f"our counters to stand after {name}")
     took = time.monotonic() - begun
-    meter.sample()                          # a cycle that was under way may have been enough for this one
-    meter.sample()
+    wait_clean(meter)
     mended = booked(meter, KNOWN)
     after = burst(lab)
     meter.sample()
