@@ -35,6 +35,8 @@ bool upkeep_step(struct upkeep *upkeep, struct node *node)
 	g_clear_pointer(&node->upkeep_failure, g_free);
 	if (!store_tend(node->store, &keep, now.utc_us, &more, &error))
 		node->upkeep_failure = g_strdup_printf("summing up and dropping old rows: %s, retrying", error->message);
+	else if (!store_check_wal(node->store, &error))
+		node->upkeep_failure = g_strdup(error->message);
 	else if (!more && store_is_over_quota(node->store))
 		node->upkeep_failure = g_strdup("larger than [store] quota, and days are never dropped (raise it)");
 	return more;

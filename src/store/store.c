@@ -9,6 +9,8 @@
 #include "store/write.h"
 
 #define CHECKPOINT_PAGES 1000 /* 4 MiB of WAL */
+#define PAGE_SIZE 4096        /* SQLite's default; schema.sql asks for no other */
+#define BLOCKED_MAX 10        /* commits; whoever reads for shorter than that is no trouble */
 
 void store_close(struct store *store)
 {
@@ -44,8 +46,30 @@ void store_on_progress(struct store *store, void (*call)(void *data), void *data
 /* PASSIVE waits for nobody; pages that a reader still needs stay until the next time. */
 static void checkpoint(struct store *store)
 {
+	int in_wal = 0, taken = 0;
+
+	store->checkpoint = SQLITE_OK;
 	if (store->wal_pages >= CHECKPOINT_PAGES)
-		sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+		store->checkpoint = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_wal, &taken);
+	if (store->checkpoint == SQLITE_OK && taken >= in_wal)
+		store->blocked = 0;
+	else
+		store->blocked++;
+}
+
+bool store_check_wal(const struct store *store, GError **error)
+{
+	uint64_t mib = (uint64_t)store->wal_pages * PAGE_SIZE >> 20;
+
+	if (store->blocked < BLOCKED_MAX)
+		return true;
+	if (store->checkpoint == SQLITE_OK)
+		g_set_error(error, STORE_ERROR, STORE_ERROR_BUSY, "%s-wal: %" G_GUINT64_FORMAT " MiB, and grows as long as somebody "
+		            "reads the store without an end (fuser -v names the process; nothing is lost)", store->path, mib);
+	else
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s-wal: %" G_GUINT64_FORMAT " MiB, and cannot be taken over "
+		            "into the database: %s", store->path, mib, sqlite3_errstr(store->checkpoint));
+	return false;
 }
 
 bool store_commit(struct store *store, const struct batch *batch, GError **error)
