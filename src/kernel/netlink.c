@@ -293,6 +293,8 @@ static enum step take_datagram(struct netlink *netlink, ssize_t length, struct w
 
 	for (; step == STEP_MORE && mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left))
 		step = take_message(netlink, header, wait, error);
+	if (step == STEP_MORE && left > 0) /* the last one need not be padded */
+		return fail(netlink, error, "an answer that is cut short", 0);
 	return step;
 }
 
