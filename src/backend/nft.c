@@ -81,11 +81,18 @@ static struct pair *pair_of(struct found_counters *found, const struct meter_key
 	return &g_array_index(found->pairs, struct pair, at - 1);
 }
 
-static void take_value(struct found_counters *found, const struct meter_key *key, bool out, uint64_t bytes,
-                       uint64_t packets)
+/* A counter that does not say what it counted is not one that counted nothing. */
+static bool take_value(struct found_counters *found, const struct meter_key *key, bool out, struct nftnl_obj *object,
+                       GError **error)
 {
+	uint64_t bytes = nftnl_obj_get_u64(object, NFTNL_OBJ_CTR_BYTES);
+	uint64_t packets = nftnl_obj_get_u64(object, NFTNL_OBJ_CTR_PKTS);
 	struct pair *pair = pair_of(found, key);
 
+	if (!nftnl_obj_is_set(object, NFTNL_OBJ_CTR_BYTES) || !nftnl_obj_is_set(object, NFTNL_OBJ_CTR_PKTS)) {
+		g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED, "nf_tables: a counter came without its value");
+		return false;
+	}
 	if (out) {
 		pair->has_out = true;
 		pair->reading.counts.out_bytes = bytes;
@@ -95,6 +102,7 @@ static void take_value(struct found_counters *found, const struct meter_key *key
 		pair->reading.counts.in_bytes = bytes;
 		pair->reading.counts.in_packets = packets;
 	}
+	return true;
 }
 
 static void take_word(struct found_counters *found, char **word, const char *text)
@@ -119,8 +127,7 @@ static bool take_counter(const struct nftnl_obj *object, void *data, GError **er
 	else if (g_str_has_prefix(name, NFT_LAYOUT_PREFIX))
 		take_word(found, &found->layout, name + strlen(NFT_LAYOUT_PREFIX));
 	else if (plan_counter_parse(name, &key, &out))
-		take_value(found, &key, out, nftnl_obj_get_u64((struct nftnl_obj *)object, NFTNL_OBJ_CTR_BYTES),
-		           nftnl_obj_get_u64((struct nftnl_obj *)object, NFTNL_OBJ_CTR_PKTS));
+		return take_value(found, &key, out, (struct nftnl_obj *)object, error);
 	else
 		found->strange = true;
 	return true;
@@ -198,6 +205,7 @@ static struct snapshot *nft_read(struct backend *backend, const struct place *pl
 	if (!read_counters(nft, place->netfilter, place->ns, snapshot, &found, error)) {
 		snapshot_free(snapshot);
 		snapshot = NULL;
+		backend_refuse(error);
 	}
 	found_clear(&found);
 	return snapshot;
