@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from accounts import FIP
 from metering import wait_for
-from scale import flavours, times
+from scale import backends, flavours, times
 from spoilt import Books, preloaded
 
-pytestmark = [pytest.mark.own_lab("r1"), flavours(full=("nft",))]
+pytestmark = [pytest.mark.own_lab("r1"), flavours(full=("nft",)), backends(short=("nft",))]
 
 FAULT = "clock set by +-1 s, +-1 h, +-1 year; suspended process"
 YEAR = 365 * 86400
@@ -60,11 +60,11 @@ def sample(meter):
 
 
 def start(meter, interval_s=3600):
-    """Meter.start() waits by the machine's clock."""
+    """Meter.start() waits by the machine's clock. The agent says so when its first sample is over."""
     meter._wait_sampled = lambda since_us: None
-    before = last_read(meter)
+    before = meter.said().count(" metering node=")
     meter.start(interval_s)
-    wait_for(lambda: last_read(meter) > before, "the first sample")
+    wait_for(lambda: meter.process.poll() is not None or meter.said().count(" metering node=") > before, "the first sample")
 
 
 def stop(meter):
@@ -90,7 +90,7 @@ def end(result, books, count):
     result.times = count
 
 
-@pytest.mark.parametrize("seconds", STEPS)
+@pytest.mark.parametrize("seconds", times(STEPS, [1, -3600, YEAR]))
 def test_the_clock_is_set_under_the_agent(lab, meter, clock, result, seconds):
     """Each step there and back. Windows are measured by the boot clock: no row is late by a step."""
     books, rounds = Books(lab, meter, FIP["a"]), times(10, 1)
@@ -112,7 +112,7 @@ def test_the_clock_is_set_under_the_agent(lab, meter, clock, result, seconds):
     end(result, books, rounds * 2)
 
 
-@pytest.mark.parametrize("seconds", times(STEPS, [-3600, YEAR]))
+@pytest.mark.parametrize("seconds", times(STEPS, [-YEAR]))
 def test_the_clock_is_set_while_the_agent_is_away(lab, meter, clock, result, seconds):
     books, rounds = Books(lab, meter, FIP["a"]), times(10, 1)
     for _ in range(rounds):
@@ -134,7 +134,7 @@ def test_the_clock_is_set_while_the_agent_is_away(lab, meter, clock, result, sec
     end(result, books, rounds * 2)
 
 
-@pytest.mark.parametrize("seconds", times(STEPS, [-YEAR, YEAR]))
+@pytest.mark.parametrize("seconds", times(STEPS, [-YEAR]))
 def test_samples_go_on_at_full_intervals_of_the_new_clock(lab, meter, clock, result, seconds):
     """A step back by a year must not mean that the next sample is in a year; one forward, that a year of them is due."""
     books, interval_us = Books(lab, meter, FIP["a"]), 2_000_000
@@ -157,21 +157,20 @@ def test_samples_go_on_at_full_intervals_of_the_new_clock(lab, meter, clock, res
 def test_a_process_that_is_suspended_is_late_and_loses_nothing(lab, meter, result):
     books, rest_s, interval_s = Books(lab, meter, FIP["a"]), times(300, 4), times(60, 1)
     meter.start(interval_s=interval_s)
-    for _ in range(times(2, 1)):
-        before = last_read(meter)
-        wait_for(lambda: last_read(meter) > before, "a sample of its own", patience_s=90)
-        meter.signal(signal.SIGSTOP)
-        wait_for(lambda: Path(f"/proc/{meter.pid}/stat").read_text().split()[2] == "T", "the process to be stopped")
-        suspended = last_read(meter)
-        books.send()
-        time.sleep(rest_s)
-        books.send()
-        meter.signal(signal.SIGCONT)
-        wait_for(lambda: last_read(meter) > suspended, "a sample after that", patience_s=90)
-        row = wait_for(lambda: meter.query("SELECT * FROM usage WHERE address = ? AND in_packets = 2 ORDER BY seq DESC LIMIT 1",
-                                           books.address), "the row of that time")[0]
-        assert row["flags"] == "late" and row["end"] - row["start"] > rest_s * 1_000_000, row
-        assert sum(1 for each in meter.query("SELECT seq FROM usage WHERE start >= ?", row["start"])) == 1, "one row, not many"
+    before = last_read(meter)
+    wait_for(lambda: last_read(meter) > before, "a sample of its own", patience_s=90)
+    meter.signal(signal.SIGSTOP)
+    wait_for(lambda: Path(f"/proc/{meter.pid}/stat").read_text().split()[2] == "T", "the process to be stopped")
+    suspended = last_read(meter)
+    books.send()
+    time.sleep(rest_s)
+    books.send()
+    meter.signal(signal.SIGCONT)
+    wait_for(lambda: last_read(meter) > suspended, "a sample after that", patience_s=90)
+    row = wait_for(lambda: meter.query("SELECT * FROM usage WHERE address = ? AND in_packets = 2 ORDER BY seq DESC LIMIT 1",
+                                       books.address), "the row of that time")[0]
+    assert row["flags"] == "late" and row["end"] - row["start"] > rest_s * 1_000_000, row
+    assert sum(1 for each in meter.query("SELECT seq FROM usage WHERE start >= ?", row["start"])) == 1, "one row, not many"
     meter.stop()
     check_rows(meter, books)
-    end(result, books, times(2, 1))
+    end(result, books, 1)

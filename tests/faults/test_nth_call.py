@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The n-th call fails, for n = 1, 2, 3, ... until a run has no such call left: strace(1) puts an error in its place. The
-same for the n-th allocation, by a module of this room.
+same for every 31st allocation, by a module of this room.
 
 Whatever fails, the program ends as it says it does, and a good cycle afterwards makes the books right: to the byte, or with
 a gap that says what they lack. Calls of the dynamic linker are among them (status 127, by its own message).
@@ -164,7 +164,7 @@ def test_memory_is_short_at_one_moment_and_the_restart_is_exact(lab, meter, tmp_
             break
         mark.unlink()
         ends[done.returncode] += 1
-        n += times(7, n // 2 + 50)
+        n += times(31, n // 2 + 50)
     else:
         pytest.fail("the cycle has no end of allocations")
     assert ends[-signal.SIGTRAP] + ends[-signal.SIGABRT], f"nothing ended the process: {ends}"
