@@ -357,6 +357,11 @@ static bool nft_remove(struct backend *backend, const struct place *place, GErro
 	return nftbatch_commit(batch, place->netfilter, error);
 }
 
+static void nft_forget(struct backend *backend, const struct place *place)
+{
+	g_hash_table_remove(((struct nft *)backend)->settled, place->ns);
+}
+
 static void nft_free(struct backend *backend)
 {
 	g_hash_table_unref(((struct nft *)backend)->settled);
@@ -370,7 +375,7 @@ struct backend *backend_nft_new(void)
 	nft->backend = (struct backend){
 		.name = "nft", .basis = BASIS_SKB, .list = "nft list counters table ip " NFT_TABLE,
 		.read = nft_read, .compare = nft_compare, .sync = nft_sync, .lacks = nft_lacks, .bury = nft_bury,
-		.stop = nft_stop, .remove = nft_remove, .free = nft_free,
+		.stop = nft_stop, .remove = nft_remove, .forget = nft_forget, .free = nft_free,
 	};
 	nft->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, settled_free);
 	return &nft->backend;
