@@ -20,7 +20,8 @@ GROWTH_KB = 64              # a round: an allocator's pages come and go
 
 
 def memory_kb(pid):
-    return int(next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("RssAnon")).split()[1])
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("RssAnon")).split()[1])
 
 
 def held_by(pid):
@@ -60,6 +61,7 @@ def test_memory_descriptors_and_namespaces_stay_flat_and_every_last_reading_is_k
     result.fault = FAULT
     result.add(sent, booked, gaps)
     result.times = ROUNDS * TOGETHER
-    result.note = f"RSS (anonymous) {grown[WARM - 1]} kB after {WARM * TOGETHER} routers, {grown[-1]} kB after {ROUNDS * TOGETHER}"
+    result.note = (f"anonymous RSS {grown[WARM - 1]} kB after {WARM * TOGETHER} routers, "
+                   f"{grown[-1]} kB after {ROUNDS * TOGETHER}")
     assert booked == sent, f"{booked} bytes of {sent}"
     assert grown[-1] - grown[WARM - 1] <= GROWTH_KB * (ROUNDS - WARM), grown
