@@ -32,8 +32,9 @@ def spoilt_cycle(lab, meter, kind, seed, one_in):
         # libnftnl (1.2.4) does not look before it takes an attribute, or ends the process by itself
         assert meter.backend == "nft"
         return -1
-    assert done.returncode in (0, 1, 4), f"seed {seed}:{one_in}: status {done.returncode}\n{done.stderr}"
-    assert not done.returncode or done.stderr.startswith("fipmeter"), f"seed {seed}:{one_in}: status {done.returncode} without a word"
+    what = f"seed {seed}:{one_in}: status {done.returncode}\n{done.stderr}"
+    assert done.returncode in (0, 1, 4), what
+    assert not done.returncode or done.stderr.startswith("fipmeter"), f"not a word of {what}"
     return done.returncode
 
 

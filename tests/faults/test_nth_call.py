@@ -68,6 +68,11 @@ def may_end_so(call, status, said):
     return status in (0, 4)
 
 
+def is_way_back(n):
+    """The first setns() leaves the namespace in which the back end was tried, which unshare() made; then in and out in turn."""
+    return n % 2 == 1
+
+
 class Cycles:
     """Cycles of `agent --once`, each with one call failing: before(), the cycle, after()."""
 
@@ -84,6 +89,8 @@ class Cycles:
         if not may_end_so(call, done.returncode, said):
             self.wrong_ends.append(f"{call} {n}: status {done.returncode} {said}")
         reached = was_reached(self.trace)
+        if call == "setns" and reached and (done.returncode == -signal.SIGTRAP) != is_way_back(n):
+            self.wrong_ends.append(f"setns {n}: status {done.returncode}, in the wrong namespace?")
         self.after(f"{call} {n}")
         return reached
 
@@ -98,7 +105,7 @@ class Cycles:
 
     def some(self):
         self.before()
-        chosen = choose(self.lab, self.trace, self.argv, CALLS, SHORT)
+        chosen = choose(self.lab, self.trace, self.argv, CALLS, SHORT) + [("setns", 2), ("setns", 3)]
         self.after("nothing")
         return sum(self.fail(call, n) for call, n in chosen)
 
