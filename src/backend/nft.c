@@ -31,9 +31,18 @@ struct settled {
 	uint32_t id;
 };
 
+/* What a generation was in when we last saw all as it should be.  What somebody takes out of the maps stops counting
+ * though its counter stands; and a ruleset that he saved and restored brings tag and counters back in another table, with
+ * values of before. */
+struct home {
+	char *tag;
+	uint64_t table, content; /* handle; which address led where */
+};
+
 struct nft {
 	struct backend backend;
 	GHashTable *settled; /* namespace -> struct settled */
+	GHashTable *homes;   /* namespace -> struct home */
 };
 
 static void settled_free(void *data)
@@ -43,6 +52,12 @@ static void settled_free(void *data)
 	g_free(settled->tag);
 	g_free(settled->plan);
 	g_free(settled);
+}
+
+static void home_free(void *data)
+{
+	g_free(((struct home *)data)->tag);
+	g_free(data);
 }
 
 static void batch_cleanup(struct nftbatch **batch)
@@ -166,11 +181,28 @@ static bool is_settled(struct nft *nft, const char *ns, const char *tag, uint32_
 	return false;
 }
 
+/* Has nobody but us changed what leads to the counters?  Of a generation that was not seen before nothing is known. */
+static bool is_at_home(struct nft *nft, struct netlink *netlink, const char *ns, const char *tag, uint64_t table,
+                       bool *is_home, GError **error)
+{
+	const struct home *home = g_hash_table_lookup(nft->homes, ns);
+	uint64_t content;
+
+	*is_home = true;
+	if (!home || !tag || !g_str_equal(home->tag, tag))
+		return true;
+	if (!nft_content(netlink, &content, error))
+		return false;
+	*is_home = home->table == table && home->content == content;
+	return true;
+}
+
 static bool read_counters(struct nft *nft, struct netlink *netlink, const char *ns, struct snapshot *snapshot,
                           struct found_counters *found, GError **error)
 {
 	g_autofree char *rules = NULL;
-	bool exists;
+	uint64_t table;
+	bool is_home;
 	uint32_t id;
 
 	if (!nftables_generation(netlink, &id, error) ||
@@ -182,14 +214,14 @@ static bool read_counters(struct nft *nft, struct netlink *netlink, const char *
 	take_pairs(snapshot, found);
 	if (is_settled(nft, ns, found->tag, id))
 		return true;
-	if (!nftables_has_table(netlink, NFPROTO_IPV4, NFT_TABLE, &exists, error))
+	if (!nftables_table_handle(netlink, NFPROTO_IPV4, NFT_TABLE, &table, error))
 		return false;
-	if (!exists)
+	if (!table)
 		return true;
 	rules = nft_rules_standing(netlink, error);
-	if (!rules)
+	if (!rules || !is_at_home(nft, netlink, ns, found->tag, table, &is_home, error))
 		return false;
-	snapshot->intact &= found->tag && !g_strcmp0(rules, found->layout);
+	snapshot->intact &= found->tag && !g_strcmp0(rules, found->layout) && is_home;
 	return true;
 }
 
@@ -242,14 +274,27 @@ static char *plan_digest(const struct plan *plan)
 	return g_strdup(g_checksum_get_string(sum));
 }
 
+static void remember_home(struct nft *nft, const char *ns, const char *tag, uint64_t table, uint64_t content)
+{
+	struct home *home = g_new(struct home, 1);
+
+	*home = (struct home){ .tag = g_strdup(tag), .table = table, .content = content };
+	g_hash_table_replace(nft->homes, g_strdup(ns), home);
+}
+
 /* All is as it should be at that generation id; unless somebody else changed something at the same time. */
 static void remember(struct nft *nft, const struct place *place, const char *digest, const char *tag, uint32_t expected)
 {
 	struct settled *settled;
+	uint64_t table, content;
 	uint32_t id;
 
-	if (!nftables_generation(place->netfilter, &id, NULL) || id != expected)
+	g_hash_table_remove(nft->homes, place->ns);
+	if (!nftables_table_handle(place->netfilter, NFPROTO_IPV4, NFT_TABLE, &table, NULL) ||
+	    !nft_content(place->netfilter, &content, NULL) || !nftables_generation(place->netfilter, &id, NULL) ||
+	    id != expected)
 		return;
+	remember_home(nft, place->ns, tag, table, content);
 	settled = g_new(struct settled, 1);
 	settled->tag = g_strdup(tag);
 	settled->plan = g_strdup(digest);
@@ -349,6 +394,7 @@ static bool nft_remove(struct backend *backend, const struct place *place, GErro
 	bool exists;
 
 	g_hash_table_remove(((struct nft *)backend)->settled, place->ns);
+	g_hash_table_remove(((struct nft *)backend)->homes, place->ns);
 	if (!nftables_has_table(place->netfilter, NFPROTO_IPV4, NFT_TABLE, &exists, error))
 		return false;
 	if (!exists)
@@ -365,6 +411,7 @@ static void nft_forget(struct backend *backend, const struct place *place)
 static void nft_free(struct backend *backend)
 {
 	g_hash_table_unref(((struct nft *)backend)->settled);
+	g_hash_table_unref(((struct nft *)backend)->homes);
 	g_free(backend);
 }
 
@@ -378,5 +425,6 @@ struct backend *backend_nft_new(void)
 		.stop = nft_stop, .remove = nft_remove, .forget = nft_forget, .free = nft_free,
 	};
 	nft->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, settled_free);
+	nft->homes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, home_free);
 	return &nft->backend;
 }

@@ -96,6 +96,46 @@ static bool take_element(const struct nftnl_set_elem *object, void *data, GError
 	return true;
 }
 
+/* Where its elements lead, as one number: a sum, in which the order of the dump says nothing. */
+static uint64_t content_of(const struct nft_set *set)
+{
+	uint64_t content = g_str_hash(set->name) + 1;
+
+	for (unsigned i = 0; i < set->elements->len; i++) {
+		const struct nftbatch_element *element = &g_array_index(set->elements, struct nftbatch_element, i);
+		uint64_t hash = ((uint64_t)element->address << 1 | element->is_end) + g_str_hash(set->name);
+
+		hash = (hash ^ (element->target ? g_str_hash(element->target) : 0)) * UINT64_C(0x9e3779b97f4a7c15);
+		content += hash ^ hash >> 32;
+	}
+	return content;
+}
+
+bool nft_content(struct netlink *netlink, uint64_t *content, GError **error)
+{
+	g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	GHashTableIter each;
+	uint64_t sum = 0;
+	void *name;
+	bool done = nftables_each_set(netlink, NFPROTO_IPV4, NFT_TABLE, nft_take_name, names, error);
+
+	g_hash_table_iter_init(&each, names);
+	while (done && g_hash_table_iter_next(&each, &name, NULL)) {
+		struct nft_set set = {
+			.name = name, .elements = g_array_new(FALSE, FALSE, sizeof(struct nftbatch_element)),
+			.names = g_string_chunk_new(1024),
+		};
+
+		done = nftables_each_element(netlink, NFPROTO_IPV4, NFT_TABLE, name, take_element, &set, error);
+		sum += content_of(&set);
+		g_array_unref(set.elements);
+		g_string_chunk_free(set.names);
+	}
+	if (done)
+		*content = sum;
+	return done;
+}
+
 /* The elements of a that are not, or not the same, in b.  Both ascending. */
 static GArray *elements_missing(const GArray *a, const GArray *b)
 {

@@ -23,6 +23,9 @@ bool nft_lacks_local(struct netlink *netlink, const struct plan *plan, bool *lac
 /* The digest (nft_rules_digest) of the rules that stand in the table now.  NULL on failure; the caller frees. */
 char *nft_rules_standing(struct netlink *netlink, GError **error);
 
+/* A number that tells the elements of all sets of the table from others: which address leads where. */
+bool nft_content(struct netlink *netlink, uint64_t *content, GError **error);
+
 /* Hands over the names of chains or sets: adds a copy of name to the set data. */
 bool nft_take_name(const char *name, void *data, GError **error);
 

@@ -340,11 +340,14 @@ static int compare_sites(const void *a, const void *b)
 	return strcmp((*(struct site *const *)a)->ns, (*(struct site *const *)b)->ns);
 }
 
+/* That nothing counts since the last cycle stays known until something does. */
 static void forget_cycle(struct site *site)
 {
 	g_clear_pointer(&site->found, snapshot_free);
 	g_clear_pointer(&site->tag, g_free);
-	site->missed = site->between = NULL;
+	site->missed = NULL;
+	if (site->synced || !site->plan || !site->plan->meters->len)
+		site->between = NULL;
 	site->followed_us = 0;
 	site->going = site->synced = site->failed = false;
 }

@@ -162,8 +162,14 @@ struct ledger *ledger_new(const char *node, const char *boot, int64_t interval_u
 	ledger->next_coverage = state->next_coverage;
 	for (unsigned i = 0; i < state->meters->len; i++)
 		take_meter(ledger, state->meters->pdata[i]);
-	for (unsigned i = 0; i < state->coverage->len; i++)
-		g_hash_table_add(ledger->coverage, coverage_copy(state->coverage->pdata[i]));
+	ledger->inherited = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	for (unsigned i = 0; i < state->coverage->len; i++) {
+		const struct coverage *row = state->coverage->pdata[i];
+
+		g_hash_table_add(ledger->coverage, coverage_copy(row));
+		if (!row->address)
+			g_hash_table_add(ledger->inherited, g_strdup(row->router));
+	}
 	ledger_state_clear(state);
 	return ledger;
 }
@@ -174,6 +180,7 @@ void ledger_free(struct ledger *ledger)
 		return;
 	g_hash_table_unref(ledger->books);
 	g_hash_table_unref(ledger->coverage);
+	g_hash_table_unref(ledger->inherited);
 	g_free(ledger->node);
 	g_free(ledger->boot);
 	g_free(ledger);
@@ -250,6 +257,8 @@ void ledger_adopt(struct ledger *ledger, const struct batch *batch)
 	for (unsigned i = 0; i < batch->coverage->len; i++) {
 		struct coverage *row = coverage_copy(batch->coverage->pdata[i]);
 
+		if (!row->address)
+			g_hash_table_remove(ledger->inherited, row->router);
 		g_hash_table_replace(ledger->coverage, row, row);
 	}
 	g_hash_table_foreach_remove(ledger->books, has_no_meters, NULL);

@@ -21,6 +21,7 @@ struct ledger {
 	GHashTable *coverage;    /* set of struct coverage *, by router and address: the latest of each */
 	int64_t next_meter, next_coverage;
 	int64_t first_own_meter; /* meters from here on began in this process */
+	GHashTable *inherited;   /* set of char *: routers of which this process has not said yet whether they are metered */
 };
 
 /* The books of a namespace, or NULL. */

@@ -249,6 +249,20 @@ static void extend_unseen(const struct ledger *ledger, struct batch *batch, cons
 		extend_coverage(batch, latest, at->utc_us);
 }
 
+/* An earlier process has metered the router and taken its counters down, and did not come to making new ones: what there
+ * was to count since then was not counted. */
+static bool declare_absence(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
+                            const struct instant *now)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
+
+	if (!latest || !g_hash_table_contains(ledger->inherited, plan->router) || latest->end_us >= now->utc_us ||
+	    (latest->state == STATE_STANDBY && plan->standby))
+		return false;
+	miss(ledger, batch, plan, latest->end_us, now->utc_us, "no counters of ours stood there when the agent came");
+	return true;
+}
+
 void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch)
@@ -258,6 +272,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 	bool same = found && !g_strcmp0(found->generation, tag);
 	bool succeeds = found && found->generation && !same;
 	g_autoptr(GHashTable) orphaned = orphaned_keys(books, tag);
+	bool absent = !books && !(found && found->generation) && declare_absence(ledger, batch, plan, now);
 
 	for (unsigned i = 0; i < plan->meters->len; i++) {
 		const struct planned_meter *planned = &g_array_index(plan->meters, struct planned_meter, i);
@@ -272,7 +287,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 			declare_unseen(ledger, batch, plan, of, planned->key.address, since, now);
 			flags |= FLAG_GAP;
 		}
-		if (!succeeds && g_hash_table_contains(orphaned, &planned->key))
+		if (absent || (!succeeds && g_hash_table_contains(orphaned, &planned->key)))
 			flags |= FLAG_GAP;
 		begin_meter(ledger, batch, of, &planned->key, planned->fixed, now, &zero, flags);
 	}

@@ -56,7 +56,8 @@ void ledger_set_interval(struct ledger *ledger, int64_t interval_us);
 /* Adds to batch a meter with baseline 0 for each meter of the plan that has none open in this generation and no
  * counter in found (the namespace's snapshot, or NULL where nothing of ours was there).  since: when the router was last
  * seen without what is new in it; NULL: at its last reading.  An address that is served already may have had traffic
- * since then: a gap.  Where found has another generation, that one goes on until the new one takes over. */
+ * since then: a gap.  Where found has another generation, that one goes on until the new one takes over.  Where nothing of
+ * ours stands in a router that an earlier process has metered, the time since then is a gap. */
 void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *generation, enum basis basis,
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch);

@@ -12,6 +12,7 @@
 #include <libnftnl/object.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
+#include <libnftnl/table.h>
 #include <string.h>
 
 #define REQUEST_MAX 1024 /* headers and two names of at most NFT_NAME_MAXLEN */
@@ -142,27 +143,49 @@ bool nftables_generation(struct netlink *netlink, uint32_t *id, GError **error)
 	return false;
 }
 
-bool nftables_has_table(struct netlink *netlink, uint8_t family, const char *table, bool *exists,
-                        GError **error)
+static int take_handle(const struct nlmsghdr *header, void *data)
+{
+	struct nftnl_table *table = nftnl_table_alloc();
+	uint64_t *handle = data;
+
+	if (nftnl_table_nlmsg_parse(header, table) == 0 && nftnl_table_is_set(table, NFTNL_TABLE_HANDLE))
+		*handle = nftnl_table_get_u64(table, NFTNL_TABLE_HANDLE);
+	nftnl_table_free(table);
+	return MNL_CB_OK;
+}
+
+bool nftables_table_handle(struct netlink *netlink, uint8_t family, const char *table, uint64_t *handle, GError **error)
 {
 	struct request request;
 	struct nlmsghdr *header = begin(&request, NFT_MSG_GETTABLE, family, 0);
+	uint64_t found = NFTABLES_NO_HANDLE;
 	GError *refusal = NULL;
 
 	if (!put_name(header, NFTA_TABLE_NAME, table, error))
 		return false;
-	if (netlink_talk(netlink, header, NULL, NULL, &refusal)) {
-		*exists = true;
+	if (netlink_talk(netlink, header, take_handle, &found, &refusal)) {
+		*handle = found;
 		return true;
 	}
 	if (g_error_matches(refusal, NETLINK_ERROR, NETLINK_ERROR_MISSING)) {
 		g_error_free(refusal);
-		*exists = false;
+		*handle = 0;
 		return true;
 	}
 	translate(&refusal);
 	g_propagate_prefixed_error(error, refusal, "nf_tables table %s: ", table);
 	return false;
+}
+
+bool nftables_has_table(struct netlink *netlink, uint8_t family, const char *table, bool *exists,
+                        GError **error)
+{
+	uint64_t handle;
+
+	if (!nftables_table_handle(netlink, family, table, &handle, error))
+		return false;
+	*exists = handle;
+	return true;
 }
 
 /* ---- lists ---- */

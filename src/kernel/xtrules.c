@@ -8,6 +8,7 @@
 
 #include "kernel/ipset.h"
 #include "kernel/netns.h"
+#include "kernel/xtahead.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -212,6 +213,19 @@ static bool is_ours(const char *chain, const char *target, const char *prefix)
 	return g_str_has_prefix(chain, prefix) || g_str_has_prefix(target, prefix);
 }
 
+/* Where packets are led away before they come to us, our rules do not stand as we make them: said by a rule more. */
+static void take_diversions(GPtrArray *rules, struct xtc_handle *handle, const char *prefix)
+{
+	g_autoptr(GPtrArray) builtin = g_ptr_array_new_with_free_func(g_free);
+
+	for (const char *chain = iptc_first_chain(handle); chain; chain = iptc_next_chain(handle))
+		if (iptc_builtin(chain, handle))
+			g_ptr_array_add(builtin, g_strdup(chain));
+	for (unsigned i = 0; i < builtin->len; i++)
+		if (xtahead_diverts(handle, builtin->pdata[i], prefix))
+			g_ptr_array_add(rules, xtrule_new(builtin->pdata[i]));
+}
+
 /* The rules of ours in a table, as parts.  NULL on failure. */
 static GPtrArray *collect(struct xtc_handle *handle, const char *prefix, GError **error)
 {
@@ -238,6 +252,7 @@ static GPtrArray *collect(struct xtc_handle *handle, const char *prefix, GError 
 			take_matches(rule, entry);
 			g_ptr_array_add(rules, rule);
 		}
+	take_diversions(rules, handle, prefix);
 	return rules;
 }
 

@@ -51,7 +51,7 @@ void xtrule_verdict(struct xtrule *rule, enum xtrule_verdict verdict, const char
 char *xtrules_digest(int ns_fd, const GPtrArray *rules, GError **error);
 
 /* The same of what is ours in the table now: equal where xtrules_replace() has put these rules in and nobody has touched
- * them.  *comment gets the text of the first comment that begins with "fipmeter" in a rule of ours outside our chains
+ * them, and nobody has put a rule before ours that leads packets away (kernel/xtahead.h).  *comment gets the text of the first comment that begins with "fipmeter" in a rule of ours outside our chains
  * (a jump to us), or NULL; *jump gets the name of the chain that rule leads to, or NULL. The caller frees all three.
  * Done with an empty digest ("") where nothing of ours or no such table is there. */
 bool xtrules_standing(int ns_fd, const char *table, const char *prefix, char **digest, char **comment, char **jump,

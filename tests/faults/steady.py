@@ -42,7 +42,3 @@ class Steady:
         assert self.witness.counts() == (self.sent, self.sent * self.size)
         return self.sent * self.size
 
-
-def total(rows, way=None):
-    """Bytes of usage rows."""
-    return sum((row["in_bytes"] if way != "out" else 0) + (row["out_bytes"] if way != "in" else 0) for row in rows)

@@ -550,6 +550,27 @@ static void test_birth_killed_before_the_kernel_is_taken_up(struct books_test *t
 	g_assert_cmpuint(row(test, 0)->counts.in_bytes, ==, 40);
 }
 
+/* Killed between the end of the old counters and the making of new ones. */
+static void test_taken_down_and_killed_is_a_gap(struct books_test *test, const void *data)
+{
+	birth(test, "g1");
+	count(test, 0, 100, 0);
+	pass(test, MINUTE);
+	test->kernel->at = test->now;
+	end(test, test->kernel);
+	snapshot_free(test->kernel);
+	test->kernel = snapshot_new();
+	restart(test);
+	pass(test, 5 * MINUTE);
+	birth(test, "g2");
+	count(test, 0, 7, 0);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 1)->counts.in_bytes, ==, 7);
+	g_assert_cmpuint(row(test, 1)->flags, ==, FLAG_GAP);
+	assert_coverage(test, (enum state[]){ STATE_METERED, STATE_GAP, STATE_METERED }, (int[]){ 1, 5, 1 }, 3);
+}
+
 static void test_clock_steps_change_no_sum(struct books_test *test, const void *data)
 {
 	static const int64_t steps[] = { 1, -1, 60, -60, 60 * 24 * 365, -60 * 24 * 365 };
@@ -658,6 +679,7 @@ int main(int argc, char **argv)
 	CASE(last_reading_of_a_namespace_leaves_no_gap);
 	CASE(one_generation_takes_over_from_another);
 	CASE(birth_killed_before_the_kernel_is_taken_up);
+	CASE(taken_down_and_killed_is_a_gap);
 	CASE(clock_steps_change_no_sum);
 	CASE(master_that_was_standby_for_a_while);
 	CASE(standby_that_was_never_seen_as_master);

@@ -180,6 +180,34 @@ static void test_what_is_put_in_stands(struct ground *ground, const void *data)
 	g_assert_cmpstr(gone, ==, "");
 }
 
+/* Rules of others may stand before ours as long as every packet comes to us. */
+static void test_a_rule_before_ours_that_leads_packets_away(struct ground *ground, const void *data)
+{
+	static const struct { const char *rule; bool diverts; } cases[] = {
+		{ "-j MARK --set-mark 1", false }, { "-j passing", false }, { "-j RETURN", true }, { "-s 192.0.2.1 -j ACCEPT", true },
+		{ "-j DROP", true }, { "-j taking", true }, { "-g passing", true }, { "-j deeper", true },
+	};
+	g_autofree char *digest = NULL;
+
+	replace(ground, ground->rules);
+	digest = standing(ground);
+	do_it(ground, "for c in passing taking deeper; do iptables-legacy -t mangle -N $c; done; "
+	      "iptables-legacy -t mangle -A passing -j MARK --set-mark 2; iptables-legacy -t mangle -A passing -j RETURN; "
+	      "iptables-legacy -t mangle -A taking -j passing; iptables-legacy -t mangle -A taking -j ACCEPT; "
+	      "iptables-legacy -t mangle -A deeper -j taking");
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *insert = g_strconcat("iptables-legacy -t mangle -I PREROUTING ", cases[i].rule, NULL);
+		g_autofree char *before = NULL, *after = NULL;
+
+		do_it(ground, insert);
+		before = standing(ground);
+		g_assert_cmpint(g_str_equal(before, digest), ==, !cases[i].diverts);
+		replace(ground, ground->rules);
+		after = standing(ground);
+		g_assert_cmpstr(after, ==, digest);
+	}
+}
+
 static void test_nothing_of_others_changes(struct ground *ground, const void *data)
 {
 	g_autofree char *before = NULL, *after = NULL;
@@ -318,6 +346,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 #define CASE(name) g_test_add("/xtrules/" #name, struct ground, NULL, set_up, test_##name, tear_down)
 	CASE(what_is_put_in_stands);
+	CASE(a_rule_before_ours_that_leads_packets_away);
 	CASE(nothing_of_others_changes);
 	CASE(looking_makes_no_table);
 	CASE(fingerprint_follows_rules_and_not_traffic);
