@@ -111,3 +111,26 @@ def test_a_long_snapshot_loses_nothing_is_told_and_the_wal_is_used_again(lab, me
     rows = meter.query("SELECT flags FROM usage WHERE flags <> ''")
     assert not rows, rows
     end(result, books, rounds)
+
+
+def test_the_second_home_is_not_said_to_be_well_again_by_a_sample_that_did_not_try_it(lab, meter, result):
+    books, obstacle = Books(lab, meter, FIP["a"]), meter.state / "baselines.new"
+    about = "second home of the baselines"
+    meter.start()
+    obstacle.mkdir()
+    books.send()
+    meter.sample()
+    wait_for(lambda: about in {problem["about"] for problem in status(meter)["problems"]}, "the second home to be missed")
+    with connection(meter) as store:
+        store.execute("BEGIN IMMEDIATE")
+        books.send()
+        ask_for_sample(meter)
+        assert about in {problem["about"] for problem in status(meter, code=4)["problems"]}
+        store.execute("ROLLBACK")
+    assert f"well again {about}" not in meter.said()
+    obstacle.rmdir()
+    meter.sample()
+    wait_for(lambda: f"well again {about}" in meter.said(), "the second home to be well again")
+    books.check("the lock is gone")
+    assert not books.lost
+    end(result, books, 1)
