@@ -89,6 +89,9 @@ struct backend {
 	/* Takes away everything of ours.  Done if there is nothing. */
 	bool (*remove)(struct backend *backend, const struct place *place, GError **error);
 
+	/* The namespace is metered no more: what is remembered of it goes.  NULL: nothing ever is. */
+	void (*forget)(struct backend *backend, const struct place *place);
+
 	void (*free)(struct backend *backend);
 };
 

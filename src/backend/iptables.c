@@ -352,6 +352,11 @@ static bool iptables_remove(struct backend *backend, const struct place *place, 
 	return true;
 }
 
+static void iptables_forget(struct backend *backend, const struct place *place)
+{
+	g_hash_table_remove(((struct iptables *)backend)->known, place->ns);
+}
+
 static void iptables_free(struct backend *backend)
 {
 	g_hash_table_unref(((struct iptables *)backend)->known);
@@ -367,7 +372,8 @@ struct backend *backend_iptables_new(const char *xtables_lock)
 	iptables->backend = (struct backend){
 		.name = "iptables", .basis = BASIS_SKB, .list = "ipset list",
 		.read = iptables_read, .compare = iptables_compare, .sync = iptables_sync, .lacks = iptables_lacks,
-		.bury = iptables_bury, .stop = iptables_stop, .remove = iptables_remove, .free = iptables_free,
+		.bury = iptables_bury, .stop = iptables_stop, .remove = iptables_remove, .forget = iptables_forget,
+		.free = iptables_free,
 	};
 	iptables->lock = g_strdup(xtables_lock);
 	iptables->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);

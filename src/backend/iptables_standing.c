@@ -33,6 +33,11 @@ static bool take(const struct ipset_set *set, const struct ipset_element *elemen
 	}
 	if (!taking->set)
 		return true;
+	if (ipt_role_counts(taking->set->role) && !element->counted) { /* that is not one that counted nothing */
+		g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED, "ipset %s: an element came without its counts",
+		            set->name);
+		return false;
+	}
 	own = (struct ipt_element){
 		.address = element->address, .length = element->length, .packets = element->packets, .bytes = element->bytes,
 	};

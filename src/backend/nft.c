@@ -96,11 +96,18 @@ static struct pair *pair_of(struct found_counters *found, const struct meter_key
 	return &g_array_index(found->pairs, struct pair, at - 1);
 }
 
-static void take_value(struct found_counters *found, const struct meter_key *key, bool out, uint64_t bytes,
-                       uint64_t packets)
+/* A counter that does not say what it counted is not one that counted nothing. */
+static bool take_value(struct found_counters *found, const struct meter_key *key, bool out, struct nftnl_obj *object,
+                       GError **error)
 {
+	uint64_t bytes = nftnl_obj_get_u64(object, NFTNL_OBJ_CTR_BYTES);
+	uint64_t packets = nftnl_obj_get_u64(object, NFTNL_OBJ_CTR_PKTS);
 	struct pair *pair = pair_of(found, key);
 
+	if (!nftnl_obj_is_set(object, NFTNL_OBJ_CTR_BYTES) || !nftnl_obj_is_set(object, NFTNL_OBJ_CTR_PKTS)) {
+		g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED, "nf_tables: a counter came without its value");
+		return false;
+	}
 	if (out) {
 		pair->has_out = true;
 		pair->reading.counts.out_bytes = bytes;
@@ -110,6 +117,7 @@ static void take_value(struct found_counters *found, const struct meter_key *key
 		pair->reading.counts.in_bytes = bytes;
 		pair->reading.counts.in_packets = packets;
 	}
+	return true;
 }
 
 static void take_word(struct found_counters *found, char **word, const char *text)
@@ -134,8 +142,7 @@ static bool take_counter(const struct nftnl_obj *object, void *data, GError **er
 	else if (g_str_has_prefix(name, NFT_LAYOUT_PREFIX))
 		take_word(found, &found->layout, name + strlen(NFT_LAYOUT_PREFIX));
 	else if (plan_counter_parse(name, &key, &out))
-		take_value(found, &key, out, nftnl_obj_get_u64((struct nftnl_obj *)object, NFTNL_OBJ_CTR_BYTES),
-		           nftnl_obj_get_u64((struct nftnl_obj *)object, NFTNL_OBJ_CTR_PKTS));
+		return take_value(found, &key, out, (struct nftnl_obj *)object, error);
 	else
 		found->strange = true;
 	return true;
@@ -230,6 +237,7 @@ static struct snapshot *nft_read(struct backend *backend, const struct place *pl
 	if (!read_counters(nft, place->netfilter, place->ns, snapshot, &found, error)) {
 		snapshot_free(snapshot);
 		snapshot = NULL;
+		backend_refuse(error);
 	}
 	found_clear(&found);
 	return snapshot;
@@ -395,6 +403,11 @@ static bool nft_remove(struct backend *backend, const struct place *place, GErro
 	return nftbatch_commit(batch, place->netfilter, error);
 }
 
+static void nft_forget(struct backend *backend, const struct place *place)
+{
+	g_hash_table_remove(((struct nft *)backend)->settled, place->ns);
+}
+
 static void nft_free(struct backend *backend)
 {
 	g_hash_table_unref(((struct nft *)backend)->settled);
@@ -409,7 +422,7 @@ struct backend *backend_nft_new(void)
 	nft->backend = (struct backend){
 		.name = "nft", .basis = BASIS_SKB, .list = "nft list counters table ip " NFT_TABLE,
 		.read = nft_read, .compare = nft_compare, .sync = nft_sync, .lacks = nft_lacks, .bury = nft_bury,
-		.stop = nft_stop, .remove = nft_remove, .free = nft_free,
+		.stop = nft_stop, .remove = nft_remove, .forget = nft_forget, .free = nft_free,
 	};
 	nft->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, settled_free);
 	nft->homes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, home_free);

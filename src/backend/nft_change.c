@@ -86,6 +86,11 @@ static bool take_element(const struct nftnl_set_elem *object, void *data, GError
 		target = nftnl_set_elem_get_str(elem, NFTNL_SET_ELEM_CHAIN);
 	else if (nftnl_set_elem_is_set(elem, NFTNL_SET_ELEM_OBJREF))
 		target = nftnl_set_elem_get_str(elem, NFTNL_SET_ELEM_OBJREF);
+	if (!target && !element.is_end && (set->type == NFTBATCH_VERDICT_MAP || set->type == NFTBATCH_COUNTER_MAP)) {
+		g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED, "nf_tables map %s: an element that leads nowhere",
+		            set->name);
+		return false;
+	}
 	element.target = target ? g_string_chunk_insert_const(set->names, target) : NULL;
 	g_array_append_val(set->elements, element);
 	return true;
@@ -184,6 +189,8 @@ static bool add_difference(struct netlink *netlink, const struct nft_set *set, c
 
 	difference->set = set;
 	difference->create = !g_hash_table_contains(standing->sets, set->name);
+	difference->standing.name = set->name;
+	difference->standing.type = set->type;
 	difference->standing.elements = elements;
 	difference->standing.names = g_string_chunk_new(1024);
 	if (!difference->create)
@@ -337,6 +344,7 @@ bool nft_lacks_local(struct netlink *netlink, const struct plan *plan, bool *lac
 	struct nft_layout *layout = nft_layout_new(plan);
 	const struct nft_set *wanted = layout_set(layout, NFT_LOCAL_SET);
 	struct nft_set standing = {
+		.name = wanted->name, .type = wanted->type,
 		.elements = g_array_new(FALSE, FALSE, sizeof(struct nftbatch_element)),
 		.names = g_string_chunk_new(64),
 	};

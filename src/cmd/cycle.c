@@ -65,6 +65,17 @@ void cycle_read(struct node *node)
 
 /* ---- committing ---- */
 
+#define SECOND_HOME "second home of the baselines"
+
+/* Where nothing was committed the second home was not tried: what was wrong with it still is. */
+static void complain_again(struct node *node)
+{
+	const char *before = g_hash_table_lookup(node->complaints, SECOND_HOME);
+
+	if (before)
+		node_complain(node, SECOND_HOME, before);
+}
+
 static bool commit(struct node *node, struct batch *batch, GError **error)
 {
 	g_autoptr(GPtrArray) open = NULL;
@@ -73,13 +84,14 @@ static bool commit(struct node *node, struct batch *batch, GError **error)
 	if (batch_is_empty(batch))
 		return true;
 	if (!store_commit(node->store, batch, error)) {
+		complain_again(node);
 		node_mend_books(node); /* the batch is of the old books: what it says is read again */
 		return false;
 	}
 	ledger_adopt(node->ledger, batch);
 	open = ledger_open_meters(node->ledger);
 	if (!store_save_baselines(node->store, open, &second_home)) {
-		node_complain(node, "second home of the baselines", second_home->message);
+		node_complain(node, SECOND_HOME, second_home->message);
 		g_error_free(second_home);
 	}
 	return true;

@@ -139,6 +139,9 @@ static void let_go(struct node *node, const struct site *site)
 	if (node->watch)
 		watch_forget(node->watch, site->ns);
 	supervisor_drop(site->ns);
+	for (unsigned i = 0; i < BACKENDS && node->backends[i]; i++)
+		if (node->backends[i]->forget)
+			node->backends[i]->forget(node->backends[i], &site->place);
 }
 
 /* Two names for one namespace would bill it twice.  The one that the books know has it, else the first. */

@@ -36,7 +36,10 @@ bool upkeep_step(struct upkeep *upkeep, struct node *node)
 	if (!store_tend(node->store, &keep, now.utc_us, &more, &error)) {
 		node->upkeep_failure = g_strdup_printf("summing up and dropping old rows: %s, retrying", error->message);
 		node_mend_books(node);
-	} else if (!more && store_is_over_quota(node->store))
+	} else if (!store_check_wal(node->store, &error)) {
+		node->upkeep_failure = g_strdup(error->message);
+	} else if (!more && store_is_over_quota(node->store)) {
 		node->upkeep_failure = g_strdup("larger than [store] quota, and days are never dropped (raise it)");
+	}
 	return more;
 }

@@ -306,9 +306,14 @@ static uint32_t get_net_u32(const struct nlattr *attr)
 	return attr && mnl_attr_get_payload_len(attr) == sizeof(uint32_t) ? ntohl(mnl_attr_get_u32(attr)) : 0;
 }
 
+static bool is_net_u64(const struct nlattr *attr)
+{
+	return attr && mnl_attr_get_payload_len(attr) == sizeof(uint64_t);
+}
+
 static uint64_t get_net_u64(const struct nlattr *attr)
 {
-	return attr && mnl_attr_get_payload_len(attr) == sizeof(uint64_t) ? GUINT64_FROM_BE(mnl_attr_get_u64(attr)) : 0;
+	return is_net_u64(attr) ? GUINT64_FROM_BE(mnl_attr_get_u64(attr)) : 0;
 }
 
 static const char *get_text(const struct nlattr *attr)
@@ -349,6 +354,7 @@ static int take_element(const struct nlattr *attr, void *data)
 		return MNL_CB_OK; /* of another kind of set */
 	if (attributes[IPSET_ATTR_CIDR] && mnl_attr_get_payload_len(attributes[IPSET_ATTR_CIDR]) == 1)
 		element.length = mnl_attr_get_u8(attributes[IPSET_ATTR_CIDR]);
+	element.counted = is_net_u64(attributes[IPSET_ATTR_BYTES]) && is_net_u64(attributes[IPSET_ATTR_PACKETS]);
 	element.bytes = get_net_u64(attributes[IPSET_ATTR_BYTES]);
 	element.packets = get_net_u64(attributes[IPSET_ATTR_PACKETS]);
 	element.comment = get_text(attributes[IPSET_ATTR_COMMENT]);

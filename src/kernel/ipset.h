@@ -31,6 +31,7 @@ struct ipset_element {
 	uint8_t length;     /* of the prefix; 32 in a set of addresses */
 	uint64_t packets, bytes;
 	const char *comment; /* NULL: none */
+	bool counted;        /* of one that was read: packets and bytes were told */
 };
 
 /* Elements for which a set of n must be made so that it never grows: the next power of two at or above 8 n, at least

@@ -55,6 +55,8 @@ struct store {
 	int lock;                       /* holds the directory; -1 for a reader */
 	sqlite3_stmt *statements[N_SQL];
 	int wal_pages;                  /* after the last commit */
+	int checkpoint;                 /* what the last one came to */
+	unsigned blocked;               /* commits since the WAL could last be emptied */
 	int64_t format;                 /* of the file as it was found */
 	bool over_quota;
 	struct rollup *rollup;          /* NULL for a reader */

@@ -10,6 +10,8 @@
 #include "store/write.h"
 
 #define CHECKPOINT_PAGES 1000 /* 4 MiB of WAL */
+#define PAGE_SIZE 4096        /* SQLite's default; schema.sql asks for no other */
+#define BLOCKED_MAX 10        /* commits; whoever reads for shorter than that is no trouble */
 
 void store_close(struct store *store)
 {
@@ -42,22 +44,43 @@ void store_on_progress(struct store *store, void (*call)(void *data), void *data
 
 /* ---- committing ---- */
 
-static bool checkpoint(struct store *store, int mode, GError **error)
+/* Of SQLite: what came of it, how many pages are in the WAL, and how many of those are in the database. */
+static int checkpoint(struct store *store, int mode, int *in_wal, int *taken)
 {
-	bool done = sqlite3_wal_checkpoint_v2(store->db, NULL, mode, NULL, NULL) == SQLITE_OK;
+	int code = sqlite3_wal_checkpoint_v2(store->db, NULL, mode, in_wal, taken);
 
-	if (!done)
-		sql_set_error(store, error);
 	place_mark(store);
-	return done;
+	return code;
 }
 
 /* PASSIVE waits for nobody; pages that a reader still needs stay until the next time, as do all if it fails: the next one
  * writes each of them again. */
 static void checkpoint_if_due(struct store *store)
 {
+	int in_wal = 0, taken = 0;
+
+	store->checkpoint = SQLITE_OK;
 	if (store->wal_pages >= CHECKPOINT_PAGES)
-		checkpoint(store, SQLITE_CHECKPOINT_PASSIVE, NULL);
+		store->checkpoint = checkpoint(store, SQLITE_CHECKPOINT_PASSIVE, &in_wal, &taken);
+	if (store->checkpoint == SQLITE_OK && taken >= in_wal)
+		store->blocked = 0;
+	else
+		store->blocked++;
+}
+
+bool store_check_wal(const struct store *store, GError **error)
+{
+	uint64_t mib = (uint64_t)store->wal_pages * PAGE_SIZE >> 20;
+
+	if (store->blocked < BLOCKED_MAX)
+		return true;
+	if (store->checkpoint == SQLITE_OK)
+		g_set_error(error, STORE_ERROR, STORE_ERROR_BUSY, "%s-wal: %" G_GUINT64_FORMAT " MiB, and grows as long as somebody "
+		            "reads the store without an end (fuser -v names the process; nothing is lost)", store->path, mib);
+	else
+		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s-wal: %" G_GUINT64_FORMAT " MiB, and cannot be taken over "
+		            "into the database: %s", store->path, mib, sqlite3_errstr(store->checkpoint));
+	return false;
 }
 
 /*
@@ -76,8 +99,10 @@ bool store_renew_wal(struct store *store, GError **error)
 	if (!store->wal_in_doubt)
 		return true;
 	sqlite3_busy_timeout(store->db, 0);
-	store->wal_in_doubt = !checkpoint(store, SQLITE_CHECKPOINT_TRUNCATE, &failure);
-	code = sqlite3_errcode(store->db);
+	code = checkpoint(store, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	store->wal_in_doubt = code != SQLITE_OK;
+	if (store->wal_in_doubt)
+		sql_set_error(store, &failure);
 	sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
 	if (!failure || code == SQLITE_BUSY || code == SQLITE_LOCKED || code == SQLITE_FULL)
 		return true;

@@ -55,6 +55,9 @@ bool store_tend(struct store *store, const struct store_keep *keep, int64_t now_
 /* After store_tend(): the store is larger than its quota, and what may go is gone. */
 bool store_is_over_quota(const struct store *store);
 
+/* False if the WAL could not be emptied for a good while, and why: mostly somebody who reads and does not end. */
+bool store_check_wal(const struct store *store, GError **error);
+
 /* Opens it read-only. */
 struct store *store_open_reader(const char *directory, GError **error);
 

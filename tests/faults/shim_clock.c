@@ -26,6 +26,12 @@ static const volatile int64_t *ahead_us;
 static volatile sig_atomic_t cancelable = -1; /* the timer that is to hear of a step */
 static volatile sig_atomic_t stepped;
 
+/* Libraries ask for the time before begin() has run. */
+static int64_t ahead(void)
+{
+	return ahead_us ? *ahead_us : 0;
+}
+
 static void shift(struct timespec *time, int64_t us)
 {
 	int64_t ns = time->tv_nsec + us % 1000000 * 1000;
@@ -59,10 +65,12 @@ __attribute__((constructor)) static void begin(void)
 
 	if (fd < 0)
 		abort();
-	ahead_us = mmap(NULL, sizeof *ahead_us, PROT_READ, MAP_SHARED, fd, 0);
+	void *mapped = mmap(NULL, sizeof *ahead_us, PROT_READ, MAP_SHARED, fd, 0);
+
 	close(fd);
-	if (ahead_us == MAP_FAILED)
+	if (mapped == MAP_FAILED)
 		abort();
+	ahead_us = mapped;
 	signal(SIGRTMIN, on_step);
 }
 
@@ -71,7 +79,7 @@ int clock_gettime(clockid_t clock, struct timespec *time)
 	int result = (int)syscall(SYS_clock_gettime, clock, time);
 
 	if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-		shift(time, *ahead_us);
+		shift(time, ahead());
 	return result;
 }
 
@@ -100,7 +108,7 @@ int timerfd_settime(int fd, int flags, const struct itimerspec *value, struct it
 	struct itimerspec due = *value;
 
 	if (flags & TFD_TIMER_ABSTIME) {
-		shift(&due.it_value, -*ahead_us);
+		shift(&due.it_value, -ahead());
 		cancelable = flags & TFD_TIMER_CANCEL_ON_SET ? fd : -1;
 		stepped = 0;
 	}

@@ -13,10 +13,10 @@ import pytest
 from accounts import FIP
 from fiplab.ns import PYTHON
 from metering import now_us, wait_for
-from scale import flavours, times
+from scale import backends, flavours, times
 from spoilt import Books
 
-pytestmark = [pytest.mark.own_lab("r1"), flavours(full=("nft",))]
+pytestmark = [pytest.mark.own_lab("r1"), flavours(full=("nft",)), backends(short=("iptables",))]
 
 FAULT = "disk full for hours, read-only remount, then free again"
 SIZE = 12 << 20

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Routers come and go all the time under one agent: it keeps no memory, no descriptor and no namespace of those that went,
+and the last reading of each.
+"""
+
+from pathlib import Path
+
+import pytest
+from metering import wait_for
+from scale import backends, flavours, times
+from spoilt import descriptors, settled
+
+pytestmark = [pytest.mark.own_lab("r1"), flavours(full=("nft",)), backends(short=("nft",))]
+
+FAULT = "1,000 routers come and go in an hour (compressed)"
+TOGETHER = times(50, 5)
+ROUNDS = times(20, 6)
+WARM = times(4, 3)          # rounds after which nothing may grow any more
+GROWTH_KB = 64              # a round: an allocator's pages come and go
+
+
+def memory_kb(pid):
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("RssAnon")).split()[1])
+
+
+def held_by(pid):
+    """How many network namespaces the process has open."""
+    return sum(count for kind, count in descriptors(pid).items() if kind.startswith("qrouter-") or kind == "net")
+
+
+def one_round(lab, meter, number):
+    """Routers with a floating IP each, traffic to each, and away with them. Bytes that were sent."""
+    names = [f"x{number}.{each}" for each in range(TOGETHER)]
+    lab.routers_add(names, floating=1, vms=0)
+    wanted = {lab.routers[name].uuid for name in names}
+    wait_for(lambda: wanted <= {row["router"] for row in meter.coverage()}, "the new routers to be metered", patience_s=120)
+    meter.sample()
+    for name in names:
+        (address,) = lab.routers[name].floating
+        lab.send("far", address, proto="udp", count=2, bytes=100)
+    for name in names:
+        lab.router_drop(name)
+        del lab.routers[name]
+    wait_for(lambda: held_by(meter.pid) <= 1, "the namespaces to be let go")
+    meter.sample()
+    return 200 * TOGETHER
+
+
+def test_memory_descriptors_and_namespaces_stay_flat_and_every_last_reading_is_kept(lab, meter, result):
+    sent, grown = 0, []
+    meter.start()
+    usual = settled(meter.pid)
+    for number in range(ROUNDS):
+        sent += one_round(lab, meter, number)
+        assert settled(meter.pid) == usual, "other descriptors are open than before"
+        grown.append(memory_kb(meter.pid))
+    booked = meter.query("SELECT sum(in_bytes) AS bytes FROM usage")[0]["bytes"]
+    gaps = len(meter.query("SELECT seq FROM coverage WHERE state = 'gap'"))
+    meter.stop()
+    result.fault = FAULT
+    result.add(sent, booked, gaps)
+    result.times = ROUNDS * TOGETHER
+    result.note = (f"anonymous RSS {grown[WARM - 1]} kB after {WARM * TOGETHER} routers, "
+                   f"{grown[-1]} kB after {ROUNDS * TOGETHER}")
+    assert booked == sent, f"{booked} bytes of {sent}"
+    assert grown[-1] - grown[WARM - 1] <= GROWTH_KB * (ROUNDS - WARM), grown
