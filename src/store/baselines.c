@@ -369,5 +369,7 @@ struct baselines *baselines_load(const char *directory, bool *damaged)
 			newest = found;
 		}
 	}
+	if (newest)
+		newest->uncertain = *damaged;
 	return newest;
 }

@@ -167,13 +167,22 @@ static const char *remedy(const struct store *store, int code, int system_errno)
 	return "";
 }
 
+/* While a writer opens it, what SQLite does not understand is the schema in the file: our own texts are right. */
+static bool is_damage(const struct store *store, int code)
+{
+	bool opening = store->lock >= 0 && !store->rollup;
+
+	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB ||
+	       (opening && (code == SQLITE_ERROR || code == SQLITE_CONSTRAINT || code == SQLITE_MISMATCH));
+}
+
 void sql_set_error(struct store *store, GError **error)
 {
 	int extended = sqlite3_extended_errcode(store->db), code = extended & 0xff;
 	int system_errno = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? sqlite3_system_errno(store->db) : 0;
 	bool busy = code == SQLITE_BUSY || code == SQLITE_LOCKED;
 
-	if ((code == SQLITE_CORRUPT || code == SQLITE_NOTADB) && !store->damage)
+	if (is_damage(store, code) && !store->damage)
 		store->damage = g_strdup(sqlite3_errmsg(store->db));
 	/* SQLite opens for reading what it cannot open for writing, be it for a moment. */
 	if (code == SQLITE_READONLY && store->rollup && !store->damage) {

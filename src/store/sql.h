@@ -60,6 +60,7 @@ struct store {
 	void (*on_progress)(void *data);
 	void *progress_data;
 	char *damage;                   /* what SQLite found wrong with the file itself; NULL: nothing */
+	bool rotten;                    /* no second home is whole, but there was one */
 	bool displaced;                 /* and that it is to be opened again: it is not what stands at its path, or read-only */
 	bool wal_in_doubt;              /* what the WAL holds may be in the kernel's cache alone (store.c) */
 	struct file_mark marks[FILE_MARKS];
@@ -122,6 +123,9 @@ void sql_get_instant(const struct sql_call *call, int column, struct instant *at
 bool sql_get_address(const struct sql_call *call, int column, uint32_t *address);
 bool sql_get_basis(const struct sql_call *call, int column, enum basis *basis);
 bool sql_get_state(const struct sql_call *call, int column, enum state *state);
+
+/* Looks for damage in what decisions rest on, and sets store->damage (open.c). */
+void open_check_again(struct store *store);
 
 /* Begins the WAL anew if what is in it is in doubt.  True if it may be written to. */
 bool store_renew_wal(struct store *store, GError **error);

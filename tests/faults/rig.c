@@ -79,6 +79,8 @@ void rig_kill(struct rig *rig)
 
 void rig_free(struct rig *rig)
 {
+	if (!rig)
+		return;
 	rig_close(rig);
 	for (unsigned i = 0; i < SITES; i++) {
 		plan_free(rig->sites[i].plan);
