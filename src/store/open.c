@@ -97,12 +97,18 @@ static bool check(struct store *store, const char *const *checks, GError **error
 	return true;
 }
 
+static bool is_large(const struct store *store)
+{
+	struct stat file;
+
+	return stat(store->path, &file) == 0 && file.st_size > QUICK_CHECK_MAX;
+}
+
 static bool check_pages(struct store *store, GError **error)
 {
 	static const char *const all[] = { "PRAGMA quick_check(1)", NULL };
-	struct stat file;
 
-	if (!(stat(store->path, &file) == 0 && file.st_size > QUICK_CHECK_MAX) && !check(store, all, error))
+	if (!is_large(store) && !check(store, all, error))
 		return false;
 	return check(store, few, error);
 }
@@ -126,12 +132,28 @@ static bool bring_up(struct store *store, int64_t format, GError **error)
 	return false;
 }
 
+/* Rows are numbered without holes, so it is known how many there must be: fewer if pages of an older file are among those of
+ * this one. */
+static bool check_rows(struct store *store, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_LACKING_STORE);
+	enum sql_result result = sql_step(&call, error);
+
+	if (result != SQL_ROW)
+		return result == SQL_NONE;
+	set_damage(store, "rows are missing");
+	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s of store id %s", store->path, store->damage,
+	            sql_text(&call, 0));
+	sql_end(&call);
+	return false;
+}
+
 /* True if what a ledger would start from can be read, and can be what stands there after the last commit. */
 static bool check_baselines(struct store *store, const struct baselines *second, GError **error)
 {
 	struct ledger_state state = { 0 };
 
-	if (!store_load(store, &state, error))
+	if ((!is_large(store) && !check_rows(store, error)) || !store_load(store, &state, error))
 		return false;
 	if (second && g_str_equal(second->store, store->id) && store->commits >= second->commits)
 		store->damage = agree_find_difference(state.meters, store->commits, second);

@@ -58,6 +58,9 @@ static const char *const texts[N_SQL] = {
 		"WHERE router = excluded.router AND address = excluded.address AND state = excluded.state "
 		"AND start_us = excluded.start_us",
 
+	[SQL_LACKING_STORE] =
+		"SELECT s.id FROM store s JOIN rollup r ON r.store = s.store WHERE s.last_seq - r.dropped_seq <> "
+		"(SELECT count(*) FROM usage_fact u WHERE u.store = s.store) LIMIT 1",
 	[SQL_LOAD_GENERATIONS] =
 		"SELECT generation, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us "
 		"FROM generation WHERE generation IN (SELECT generation FROM meter WHERE closed_us = 0)",
