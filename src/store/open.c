@@ -12,7 +12,7 @@
  *	whole         the same, but its baselines are not those: as if damaged
  *	newer fipmeter's                        refused, nothing is touched
  *
- * Where one of the two files of the second home is damaged it may have been the newer one: what the other says goes on in
+ * Where one of the two files of the second home is damaged or missing it may have been the newer one: what the other says goes on in
  * no new store, and counters begin at what they show.
  *
  * The second home is newer if the database has never seen the commit it was written after: neither as its own nor as
@@ -33,6 +33,7 @@
 #include "store/baselines.h"
 #include "store/place.h"
 #include "store/schema.h"
+#include "store/shape.h"
 #include "store/sql.h"
 #include "store/write.h"
 
@@ -172,7 +173,7 @@ static enum verdict judge(struct store *store, const struct baselines *second, G
 	verdict = judge_kind(store, error);
 	if (verdict != VERDICT_WHOLE)
 		return verdict;
-	if (!check_pages(store, error) ||
+	if (!check_pages(store, error) || !shape_check(store, schema_steps, store->format, error) ||
 	    (store->format < SCHEMA_VERSION && !bring_up(store, store->format, error)) ||
 	    !sql_prepare_all(store, error) || !sql_read_store(store, error) || !check_baselines(store, second, error))
 		return store->damage ? VERDICT_DAMAGED : VERDICT_FAILED;

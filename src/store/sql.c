@@ -175,7 +175,7 @@ static bool is_damage(const struct store *store, int code)
 {
 	bool opening = store->lock >= 0 && !store->rollup;
 
-	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB ||
+	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_TOOBIG ||
 	       (opening && (code == SQLITE_ERROR || code == SQLITE_CONSTRAINT || code == SQLITE_MISMATCH));
 }
 
