@@ -133,8 +133,8 @@ static bool bring_up(struct store *store, int64_t format, GError **error)
 	return false;
 }
 
-/* Rows are numbered without holes, so it is known how many there must be: fewer if pages of an older file are among those of
- * this one. */
+/* Rows are numbered without holes, so it is known how many there must be, and in their index as many: fewer if pages of an
+ * older file are among those of this one. */
 static bool check_rows(struct store *store, GError **error)
 {
 	struct sql_call call = sql_call(store, SQL_LACKING_STORE);

@@ -60,7 +60,8 @@ static const char *const texts[N_SQL] = {
 
 	[SQL_LACKING_STORE] =
 		"SELECT s.id FROM store s JOIN rollup r ON r.store = s.store WHERE s.last_seq - r.dropped_seq <> "
-		"(SELECT count(*) FROM usage_fact u WHERE u.store = s.store) LIMIT 1",
+		"(SELECT count(*) FROM usage_fact u WHERE u.store = s.store) OR (SELECT count(*) FROM usage_fact NOT INDEXED) "
+		"<> (SELECT count(*) FROM usage_fact INDEXED BY usage_by_start) LIMIT 1",
 	[SQL_LOAD_GENERATIONS] =
 		"SELECT generation, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us "
 		"FROM generation WHERE generation IN (SELECT generation FROM meter WHERE closed_us = 0)",
