@@ -18,6 +18,7 @@
 #define HEAD_TYPE "(sxxaaya" GENERATION_TYPE ")" /* store, commits, last seq, classes, generations */
 #define RECORDS_AT_ONCE 1024
 #define SHA256_LEN 32
+#define FIRST_COMMIT 1 /* of a new store: the second file comes with the next one */
 
 struct header {
 	char magic[16];
@@ -347,6 +348,7 @@ static struct baselines *parse(const char *data, const struct header *header)
 struct baselines *baselines_load(const char *directory, bool *damaged)
 {
 	struct baselines *newest = NULL;
+	unsigned n = 0;
 
 	*damaged = false;
 	for (unsigned turn = 0; turn < 2; turn++) {
@@ -362,6 +364,7 @@ struct baselines *baselines_load(const char *directory, bool *damaged)
 			continue;
 		}
 		found->turn = turn;
+		n++;
 		if (newest && newest->commits >= found->commits) {
 			baselines_free(found);
 		} else {
@@ -369,5 +372,7 @@ struct baselines *baselines_load(const char *directory, bool *damaged)
 			newest = found;
 		}
 	}
+	if (newest)
+		newest->uncertain = n == 1 && newest->commits > FIRST_COMMIT;
 	return newest;
 }

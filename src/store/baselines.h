@@ -23,6 +23,7 @@ struct baselines {
 	char *store;            /* its id */
 	int64_t commits;        /* of the store when this was written; higher is newer, over all store ids */
 	int64_t last_seq;
+	bool uncertain;         /* the other file is damaged or missing, and may have been newer */
 	unsigned turn;          /* which of the two files */
 	GPtrArray *generations; /* of struct generation * */
 	GPtrArray *meters;      /* of struct meter *, with key, fixed, flags, last and last_at; id 0 */

@@ -12,6 +12,9 @@
  *	whole         the same, but its baselines are not those: as if damaged
  *	newer fipmeter's                        refused, nothing is touched
  *
+ * Where one of the two files of the second home is damaged or missing it may have been the newer one: what the other says goes on in
+ * no new store, and counters begin at what they show.
+ *
  * The second home is newer if the database has never seen the commit it was written after: neither as its own nor as
  * the one that a store id of it went on from.  A new store id is one transaction with all that it begins with, so
  * being killed in the middle of this is being killed before it.
@@ -30,11 +33,12 @@
 #include "store/baselines.h"
 #include "store/place.h"
 #include "store/schema.h"
+#include "store/shape.h"
 #include "store/sql.h"
 #include "store/write.h"
 
 
-/* A file beyond this is not read through at every start: the tables that decisions rest on are, the usage rows are
+/* A file beyond this is not read through at every start: only the tables that decisions rest on are, the usage rows are
  * checked by the audit. */
 #define QUICK_CHECK_MAX (1 << 30)
 
@@ -74,15 +78,14 @@ static enum verdict judge_kind(struct store *store, GError **error)
 	return VERDICT_WHOLE;
 }
 
-static bool check_pages(struct store *store, GError **error)
+/* The tables that decisions rest on, with their indexes: a meter is found by one, and refused by another. */
+static const char *const few[] = {
+	"PRAGMA integrity_check('store')", "PRAGMA integrity_check('generation')", "PRAGMA integrity_check('meter')",
+	"PRAGMA integrity_check('coverage_fact')", NULL,
+};
+
+static bool check(struct store *store, const char *const *checks, GError **error)
 {
-	static const char *const every[] = { "PRAGMA quick_check(1)", NULL };
-	static const char *const few[] = {
-		"PRAGMA quick_check('store')", "PRAGMA quick_check('generation')", "PRAGMA quick_check('meter')",
-		"PRAGMA quick_check('coverage_fact')", NULL,
-	};
-	struct stat file;
-	const char *const *checks = stat(store->path, &file) == 0 && file.st_size > QUICK_CHECK_MAX ? few : every;
 	g_autoptr(GError) found = NULL;
 
 	for (unsigned i = 0; checks[i]; i++)
@@ -93,6 +96,27 @@ static bool check_pages(struct store *store, GError **error)
 			return false;
 		}
 	return true;
+}
+
+static bool is_large(const struct store *store)
+{
+	struct stat file;
+
+	return stat(store->path, &file) == 0 && file.st_size > QUICK_CHECK_MAX;
+}
+
+static bool check_pages(struct store *store, GError **error)
+{
+	static const char *const all[] = { "PRAGMA quick_check(1)", NULL };
+
+	if (!is_large(store) && !check(store, all, error))
+		return false;
+	return check(store, few, error);
+}
+
+void open_check_again(struct store *store)
+{
+	check(store, few, NULL);
 }
 
 /* The schema's steps from the format that the file has, in a transaction of their own. */
@@ -109,12 +133,28 @@ static bool bring_up(struct store *store, int64_t format, GError **error)
 	return false;
 }
 
+/* Rows are numbered without holes, so it is known how many there must be, and in their index as many: fewer if pages of an
+ * older file are among those of this one. */
+static bool check_rows(struct store *store, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_LACKING_STORE);
+	enum sql_result result = sql_step(&call, error);
+
+	if (result != SQL_ROW)
+		return result == SQL_NONE;
+	set_damage(store, "rows are missing");
+	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: %s of store id %s", store->path, store->damage,
+	            sql_text(&call, 0));
+	sql_end(&call);
+	return false;
+}
+
 /* True if what a ledger would start from can be read, and can be what stands there after the last commit. */
 static bool check_baselines(struct store *store, const struct baselines *second, GError **error)
 {
 	struct ledger_state state = { 0 };
 
-	if (!store_load(store, &state, error))
+	if ((!is_large(store) && !check_rows(store, error)) || !store_load(store, &state, error))
 		return false;
 	if (second && g_str_equal(second->store, store->id) && store->commits >= second->commits)
 		store->damage = agree_find_difference(state.meters, store->commits, second);
@@ -133,7 +173,7 @@ static enum verdict judge_once(struct store *store, const struct baselines *seco
 	verdict = judge_kind(store, error);
 	if (verdict != VERDICT_WHOLE)
 		return verdict;
-	if (!check_pages(store, error) ||
+	if (!check_pages(store, error) || !shape_check(store, schema_steps, store->format, error) ||
 	    (store->format < SCHEMA_VERSION && !bring_up(store, store->format, error)) ||
 	    !sql_prepare_all(store, error) || !sql_read_store(store, error) || !check_baselines(store, second, error))
 		return store->damage ? VERDICT_DAMAGED : VERDICT_FAILED;
@@ -304,14 +344,23 @@ static char *reason_against(const struct store *store, const struct baselines *s
 	return g_strdup("not the store that the second home of the baselines belongs to (a file put in its place?)");
 }
 
-static char *tell(const struct store *store, const char *reason, const struct baselines *second, bool rotten)
+static char *tell(const struct store *store, const char *reason, const struct baselines *second)
 {
 	if (second)
 		return g_strdup_printf("%s: %s; a new store id begins, and %u meters go on from the second home of "
 		                       "the baselines", store->path, reason, second->meters->len);
 	return g_strdup_printf("%s: %s; a new store begins, and as the second home of the baselines is %s too, "
 	                       "counters begin at what they show now", store->path, reason,
-	                       rotten ? "damaged" : "missing");
+	                       store->rotten ? "damaged" : "missing");
+}
+
+/* What may be older than what was booked would bill that twice; then nothing goes on, and counters begin where they are. */
+static const struct baselines *if_certain(struct store *store, const struct baselines *second)
+{
+	bool uncertain = second && second->uncertain;
+
+	store->rotten |= uncertain;
+	return uncertain ? NULL : second;
 }
 
 /* The database rules, or a new store id begins in it.  *reason: why it does; NULL if it does not. */
@@ -325,7 +374,7 @@ static bool go_on(struct store *store, const struct baselines *second, char **re
 	if (seen)
 		return true;
 	why = reason_against(store, second);
-	if (!begin_in_file(store, second, why, error))
+	if (!begin_in_file(store, if_certain(store, second), why, error))
 		return false;
 	*reason = g_steal_pointer(&why);
 	return true;
@@ -335,17 +384,19 @@ static bool go_on(struct store *store, const struct baselines *second, char **re
 static bool begin_anew(struct store *store, const struct baselines *second, char **reason, GError **error)
 {
 	g_autofree char *aside = NULL, *why = NULL;
-	bool damaged = store->damage;
+	bool damaged = store->damage, known;
 
+	second = if_certain(store, second);
 	sql_close(store);
 	store->number = 0;
 	if (!set_aside(store, 0, &aside, error) || !make_file(store, error))
 		return false;
 	why = damaged ? g_strdup_printf("damaged (%s), set aside as %s", store->damage, aside) : g_strdup("missing");
 	g_clear_pointer(&store->damage, g_free);
-	if (!sql_open(store, error) || !begin_file(store, second, damaged || second ? why : "new", error))
+	known = damaged || second || store->rotten;
+	if (!sql_open(store, error) || !begin_file(store, second, known ? why : "new", error))
 		return false;
-	if (damaged || second)
+	if (known)
 		*reason = g_steal_pointer(&why);
 	return true;
 }
@@ -361,11 +412,16 @@ static bool open_file(struct store *store, const struct baselines *second, char 
 	}
 	switch (judge(store, second, &found)) {
 	case VERDICT_WHOLE:
-		return go_on(store, second, reason, error);
+		if (go_on(store, second, reason, &found))
+			return true;
+		if (!store->damage)
+			break;
+		return begin_anew(store, second, reason, error);
 	case VERDICT_EMPTY:
-		if (second)
+		second = if_certain(store, second);
+		if (second || store->rotten)
 			*reason = g_strdup("empty");
-		return begin_file(store, second, second ? *reason : "new", error);
+		return begin_file(store, second, *reason ? *reason : "new", error);
 	case VERDICT_DAMAGED:
 		return begin_anew(store, second, reason, error);
 	case VERDICT_FAILED:
@@ -401,12 +457,12 @@ struct store *store_open(const char *directory, char **notice, GError **error)
 	SCOPED(baselines) *second = NULL;
 	g_autofree char *reason = NULL;
 	int64_t before;
-	bool rotten;
 
 	*notice = NULL;
 	if (!make_directory(directory, error) || !take_lock(store, error))
 		goto failed;
-	second = baselines_load(directory, &rotten);
+	second = baselines_load(directory, &store->rotten);
+	store->rotten &= !second;
 	store->turn = second ? !second->turn : 0;
 	if (!open_file(store, second, &reason, error))
 		goto failed;
@@ -415,7 +471,7 @@ struct store *store_open(const char *directory, char **notice, GError **error)
 		goto failed;
 	begin_writing(store);
 	if (reason)
-		*notice = tell(store, reason, second, rotten);
+		*notice = tell(store, reason, store->rotten ? NULL : second);
 	else if (store->format < SCHEMA_VERSION)
 		*notice = g_strdup_printf("%s: brought from format %" G_GINT64_FORMAT " to %d; nothing of it is lost, but an older "
 		                          "fipmeter does not read it any more", store->path, store->format, SCHEMA_VERSION);

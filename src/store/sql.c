@@ -69,6 +69,10 @@ static const char *const texts[N_SQL] = {
 		"WHERE router = excluded.router AND address = excluded.address AND state = excluded.state "
 		"AND start_us = excluded.start_us",
 
+	[SQL_LACKING_STORE] =
+		"SELECT s.id FROM store s JOIN rollup r ON r.store = s.store WHERE s.last_seq - r.dropped_seq <> "
+		"(SELECT count(*) FROM usage_fact u WHERE u.store = s.store) OR (SELECT count(*) FROM usage_fact NOT INDEXED) "
+		"<> (SELECT count(*) FROM usage_fact INDEXED BY usage_by_start) LIMIT 1",
 	[SQL_LOAD_GENERATIONS] =
 		"SELECT generation, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us "
 		"FROM generation WHERE generation IN (SELECT generation FROM meter WHERE closed_us = 0)",
@@ -194,13 +198,22 @@ static const char *remedy(const struct store *store, int code, int system_errno)
 	return "";
 }
 
+/* While a writer opens it, what SQLite does not understand is the schema in the file: our own texts are right. */
+static bool is_damage(const struct store *store, int code)
+{
+	bool opening = store->lock >= 0 && !store->rollup;
+
+	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_TOOBIG ||
+	       (opening && (code == SQLITE_ERROR || code == SQLITE_CONSTRAINT || code == SQLITE_MISMATCH));
+}
+
 void sql_set_error(struct store *store, GError **error)
 {
 	int extended = sqlite3_extended_errcode(store->db), code = extended & 0xff;
 	int system_errno = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? system_error(store) : 0;
 	bool busy = code == SQLITE_BUSY || code == SQLITE_LOCKED;
 
-	if ((code == SQLITE_CORRUPT || code == SQLITE_NOTADB) && !store->damage)
+	if (is_damage(store, code) && !store->damage)
 		store->damage = g_strdup(sqlite3_errmsg(store->db));
 	/* SQLite opens for reading what it cannot open for writing, be it for a moment. */
 	if (code == SQLITE_READONLY && store->rollup && !store->damage) {

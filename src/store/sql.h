@@ -28,7 +28,7 @@ enum sql {
 	SQL_GET_STORE, SQL_HAS_SEEN, SQL_MAX_COMMITS, SQL_PUT_STORE, SQL_PUT_ROLLUP, SQL_ADVANCE_STORE,
 	SQL_PUT_GENERATION, SQL_FIND_GENERATION, SQL_MOVE_METER, SQL_CLOSE_METER, SQL_PUT_METER, SQL_CLOSE_ALL,
 	SQL_PUT_USAGE, SQL_PUT_COVERAGE,
-	SQL_LOAD_GENERATIONS, SQL_LOAD_METERS, SQL_LOAD_COVERAGE, SQL_NEXT_METER, SQL_NEXT_COVERAGE,
+	SQL_LACKING_STORE, SQL_LOAD_GENERATIONS, SQL_LOAD_METERS, SQL_LOAD_COVERAGE, SQL_NEXT_METER, SQL_NEXT_COVERAGE,
 	SQL_ROLLUP_NEXT, SQL_ROLLUP_ROWS, SQL_ADD_HOUR, SQL_ADD_DAY, SQL_ROLLUP_ADVANCE,
 	SQL_ROLLUP_PROGRESS, SQL_DROPPABLE_ROWS, SQL_DROP_ROWS, SQL_ROLLUP_DROPPED, SQL_KEEP_ROWS_FROM,
 	SQL_OLDEST_HOUR, SQL_DROP_HOUR, SQL_KEEP_HOURS_FROM, SQL_GET_KEPT, SQL_SET_TIMEZONE,
@@ -63,6 +63,7 @@ struct store {
 	void (*on_progress)(void *data);
 	void *progress_data;
 	char *damage;                   /* what SQLite found wrong with the file itself; NULL: nothing */
+	bool rotten;                    /* no second home is whole, but there was one */
 	bool displaced;                 /* and that it is to be opened again: it is not what stands at its path, or read-only */
 	bool wal_in_doubt;              /* what the WAL holds may be in the kernel's cache alone (store.c) */
 	struct file_mark marks[FILE_MARKS];
@@ -125,6 +126,9 @@ void sql_get_instant(const struct sql_call *call, int column, struct instant *at
 bool sql_get_address(const struct sql_call *call, int column, uint32_t *address);
 bool sql_get_basis(const struct sql_call *call, int column, enum basis *basis);
 bool sql_get_state(const struct sql_call *call, int column, enum state *state);
+
+/* Looks for damage in what decisions rest on, and sets store->damage (open.c). */
+void open_check_again(struct store *store);
 
 /* Begins the WAL anew if what is in it is in doubt.  True if it may be written to. */
 bool store_renew_wal(struct store *store, GError **error);

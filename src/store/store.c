@@ -141,13 +141,28 @@ bool store_begin_write(struct store *store, GError **error)
 	return sql_run(&begin, error);
 }
 
+/* What a sound store takes is refused by one with an index that is not that of its table: then it is damaged. */
+static void roll_back(struct store *store)
+{
+	int code = sqlite3_errcode(store->db) & 0xff;
+	bool in_the_way = code == SQLITE_BUSY || code == SQLITE_IOERR || code == SQLITE_FULL || code == SQLITE_READONLY;
+
+	sql_end_transaction(store, false, NULL);
+	if (!in_the_way && !store->damage)
+		open_check_again(store);
+}
+
 bool store_commit(struct store *store, const struct batch *batch, GError **error)
 {
 	int64_t commits, last_seq;
 
 	if (!store_begin_write(store, error))
 		return false;
-	if (!sql_end_transaction(store, write_batch(store, batch, &commits, &last_seq, error), error))
+	if (!write_batch(store, batch, &commits, &last_seq, error)) {
+		roll_back(store);
+		return false;
+	}
+	if (!sql_end_transaction(store, true, error))
 		return false;
 	store->commits = commits;
 	store->last_seq = last_seq;

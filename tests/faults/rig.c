@@ -79,6 +79,8 @@ void rig_kill(struct rig *rig)
 
 void rig_free(struct rig *rig)
 {
+	if (!rig)
+		return;
 	rig_close(rig);
 	for (unsigned i = 0; i < SITES; i++) {
 		plan_free(rig->sites[i].plan);
@@ -151,12 +153,17 @@ void rig_reboot(struct rig *rig)
 
 /* ---- the kernel ---- */
 
+/* Plans are ascending by key, as the readings are. */
+static int planned_compare(const void *key, const void *planned)
+{
+	return meter_key_compare(key, &((const struct planned_meter *)planned)->key);
+}
+
 static bool is_planned(const struct site *site, const struct meter_key *key)
 {
-	for (unsigned i = 0; i < site->plan->meters->len; i++)
-		if (!meter_key_compare(&g_array_index(site->plan->meters, struct planned_meter, i).key, key))
-			return true;
-	return false;
+	const GArray *meters = site->plan->meters;
+
+	return meters->len && bsearch(key, meters->data, meters->len, sizeof(struct planned_meter), planned_compare);
 }
 
 /* What is not planned any more has stopped matching before it is read a last time. */
@@ -198,15 +205,20 @@ void rig_plan_fewer(struct rig *rig, unsigned site, unsigned n)
 
 static void make_counters(struct site *site, const char *tag)
 {
+	g_autoptr(GArray) new = g_array_new(FALSE, FALSE, sizeof(struct reading));
+
 	g_free(site->kernel->generation);
 	site->kernel->generation = g_strdup(tag);
 	for (unsigned i = 0; i < site->plan->meters->len; i++) {
 		struct reading fresh = { .key = g_array_index(site->plan->meters, struct planned_meter, i).key };
 
 		if (!snapshot_find(site->kernel, &fresh.key))
-			g_array_append_val(site->kernel->readings, fresh);
-		g_array_sort(site->kernel->readings, snapshot_compare);
+			g_array_append_val(new, fresh);
 	}
+	if (!new->len)
+		return;
+	g_array_append_vals(site->kernel->readings, new->data, new->len);
+	g_array_sort(site->kernel->readings, snapshot_compare);
 }
 
 static void remove_dead(struct site *site)

@@ -44,7 +44,7 @@ struct rig {
 };
 
 struct rig *rig_new(const char *directory, unsigned keys, guint32 seed);
-void rig_free(struct rig *rig);  /* closes, too; leaves the directory */
+void rig_free(struct rig *rig);  /* closes, too; leaves the directory; takes NULL */
 
 /* The counters and the clock as another rig has them now: for a store that goes on from there. */
 void rig_copy_kernel(struct rig *rig, const struct rig *from);

@@ -387,7 +387,7 @@ static void test_tables_missing(struct world *world, const void *data)
 	make_store(world);
 	world_sql(world, "DROP VIEW usage; PRAGMA foreign_keys = OFF; DROP TABLE usage_fact");
 	notice = world_open(world);
-	assert_told(notice, "damaged (no such table");
+	assert_told(notice, "damaged (the schema does not say what usage_fact is");
 	assert_goes_on(world, 2000, 1);
 }
 
