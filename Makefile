@@ -5,6 +5,7 @@
 #   make demo       a small cloud out of network namespaces, metered: ends with its usage table
 #   make test       all tests; the last line is "N passed, N failed"
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
+#   make coverage   which branches of the ledger the unit tests and the simulator take
 #   make deb        the Debian package of what is committed, in build/deb
 #   make try-package  builds it, installs, runs, upgrades, removes and purges it on this machine
 #   make install    into PREFIX (/usr/local); DESTDIR is honoured
@@ -17,7 +18,7 @@ TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish
 
 PACKAGE_PACKAGES = debhelper dpkg-dev lintian git
 
-.PHONY: all build demo test sanitize deb try-package install clean
+.PHONY: all build demo test sanitize coverage deb try-package install clean
 all: build
 
 build:
@@ -38,6 +39,10 @@ sanitize:
 	@packaging/need $(BUILD_PACKAGES) $(LAB_PACKAGES) $(TEST_PACKAGES)
 	@tests/sanitize
 
+coverage:
+	@packaging/need $(BUILD_PACKAGES)
+	@tests/coverage
+
 deb:
 	@packaging/need $(BUILD_PACKAGES) $(PACKAGE_PACKAGES)
 	@packaging/deb build/deb
@@ -50,4 +55,4 @@ install: build
 	meson install -C build --no-rebuild
 
 clean:
-	rm -rf build build-sanitize
+	rm -rf build build-sanitize build-coverage
