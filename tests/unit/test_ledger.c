@@ -907,6 +907,21 @@ static void test_counter_that_goes_before_it_is_read(struct books_test *test, co
 	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 0);
 }
 
+static void test_counter_that_goes_with_its_plan(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	birth_and_reading(test, "g1");
+	since_us = test->now.utc_us;
+	g_array_set_size(test->plan->meters, 1);
+	g_array_set_size(test->kernel->readings, 1);
+	pass(test, MINUTE);
+	sample(test);
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 1);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -951,6 +966,7 @@ int main(int argc, char **argv)
 	CASE(plan_of_nothing_ends_what_there_was);
 	CASE(state_is_cleared_twice);
 	CASE(counter_that_goes_before_it_is_read);
+	CASE(counter_that_goes_with_its_plan);
 	CASE(random_histories);
 	return g_test_run();
 }
