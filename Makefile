@@ -8,6 +8,7 @@
 #   make faults     what may befall a node, as often as docs/guarantees.md says; ends with a table (hours)
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
 #   make fuzz       every parser of bytes from outside, for a minute each, under both sanitizers
+#   make coverage   which branches of the ledger the unit tests and the simulator take
 #   make deb        the Debian package of what is committed, in build/deb
 #   make rpm        the RPM of what is committed, in build/rpm
 #   make try-package, make try-rpm  builds it twice, then installs, runs, upgrades and removes it in a Debian of its own
@@ -25,7 +26,7 @@ RPM_PACKAGES = git rpm rpmlint
 TRY_PACKAGES = debootstrap
 CONTAINER_PACKAGES = buildah crun git podman
 
-.PHONY: all build demo test bench faults sanitize fuzz deb try-package rpm try-rpm try-container install clean
+.PHONY: all build demo test bench faults sanitize fuzz coverage deb try-package rpm try-rpm try-container install clean
 all: build
 
 build:
@@ -57,6 +58,10 @@ fuzz:
 	@packaging/need $(BUILD_PACKAGES) $(FUZZ_PACKAGES)
 	@tests/fuzz/run
 
+coverage:
+	@packaging/need $(BUILD_PACKAGES)
+	@tests/coverage
+
 deb:
 	@packaging/need $(BUILD_PACKAGES) $(PACKAGE_PACKAGES)
 	@packaging/deb build/deb
@@ -81,4 +86,4 @@ install: build
 	meson install -C build --no-rebuild
 
 clean:
-	rm -rf build build-sanitize build-fuzz
+	rm -rf build build-sanitize build-fuzz build-coverage

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define TRIES 5 /* reads of a namespace that changes under our hands */
+#define BROKEN "rules of ours were found changed or missing"
+#define BEHIND "a change could not be followed when it was seen"
 
 /* ---- reading ---- */
 
@@ -48,7 +50,7 @@ static bool read_into(struct node *node, struct site *site)
 		return false;
 	}
 	/* Legacy tables make no event, so of a change in them nobody knows when it was. */
-	site->found->prompt = site->followed_us && site->router && site->router->flavour == FLAVOUR_NFT &&
+	site->found->prompt = site->followed_us && !site->late && site->router && site->router->flavour == FLAVOUR_NFT &&
 	                      site->found->at.boot_us - site->followed_us < PROMPT_US;
 	return true;
 }
@@ -121,12 +123,24 @@ static bool end_one(struct node *node, struct site *site, const struct snapshot 
  * books have to know that it is over. */
 static bool settle_former(struct node *node, struct site *site, GError **error)
 {
-	const struct snapshot *former = site->found ? site->found->former : NULL;
+	struct snapshot *former = site->found ? site->found->former : NULL;
 
-	return !former || !former->generation || end_one(node, site, former, error);
+	if (!former || !former->generation)
+		return true;
+	former->missed = site->missed ? site->missed : site->found->intact ? NULL : BROKEN;
+	return end_one(node, site, former, error);
 }
 
 /* ---- those that went ---- */
+
+/* Another namespace has the name already, and had it before that was heard of: what was in it until now nobody counted,
+ * while this one, which is held, still stood.  Neutron takes longer than PROMPT_US to lead packets through a new one. */
+static bool is_replaced(const struct node *node, const struct site *site)
+{
+	bool prompt = site->heard_us && clock_now().boot_us - site->heard_us < PROMPT_US;
+
+	return g_hash_table_contains(node->pending, site->ns) && !prompt;
+}
 
 bool cycle_part(struct node *node, GError **error)
 {
@@ -136,6 +150,12 @@ bool cycle_part(struct node *node, GError **error)
 		if (!site->gone || site->place.ns_fd < 0)
 			continue;
 		site->failed |= !site->plan || !read_into(node, site);
+		if (!site->failed && is_replaced(node, site))
+			site->found->missed = "another namespace took the place of this one between two looks";
+		if (!site->failed && site->late)
+			site->found->missed = BEHIND;
+		if (!site->failed && !site->found->intact)
+			site->found->missed = BROKEN;
 		site_close(site); /* before the commit: its devices stay as long as it is held */
 	}
 	for (unsigned i = 0; i < node->turn->len; i++) {
@@ -166,8 +186,10 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 		if (!site->going)
 			continue;
 		any = true;
+		if (site->late && site->plan->meters->len)
+			site->missed = BEHIND;
 		if (!site->found->intact)
-			site->missed = site->between = "rules of ours were found changed or missing";
+			site->missed = site->between = BROKEN;
 		site->stopped_at = clock_now();
 		if (!site->backend->stop(site->backend, &site->place, &error))
 			node_fail_site(node, site, error);
@@ -287,10 +309,16 @@ static enum change wanted_change(struct node *node, struct site *site)
 	enum change change = CHANGE_NONE;
 	GError *error = NULL;
 
-	if (site->failed || site->gone || !site->plan->meters->len)
+	if (site->failed || site->gone)
 		return CHANGE_NONE;
+	if (!site->plan->meters->len) {
+		site->behind = false;
+		return CHANGE_NONE;
+	}
 	if (!site->backend->compare(site->backend, &site->place, site->plan, site->found, &change, &error))
 		node_fail_site(node, site, error);
+	else if (change == CHANGE_NONE)
+		site->behind = false;
 	return site->failed ? CHANGE_NONE : change;
 }
 
@@ -313,6 +341,10 @@ static void open_meters(struct node *node, struct site *site, enum change change
 {
 	if (change == CHANGE_ANEW)
 		g_clear_pointer(&site->tag, g_free);
+	if (site->found->generation && site->late) {
+		site->missed = BEHIND;
+		ledger_miss(node->ledger, site->plan, site->missed, now, batch);
+	}
 	if (site->found->generation)
 		declare_missed(node, site, now, batch);
 	else if (site->between)
@@ -327,8 +359,9 @@ static void sync_site(struct node *node, struct site *site)
 {
 	GError *error = NULL;
 
-	if (site->backend->sync(site->backend, &site->place, site->plan, site->tag, site->found, &error))
-		site->synced = true;
+	site->synced = site->backend->sync(site->backend, &site->place, site->plan, site->tag, site->found, &error);
+	if (site->synced)
+		site->behind = false;
 	else
 		node_fail_site(node, site, error);
 	if (site->backend->warning)
@@ -439,7 +472,8 @@ bool cycle_settle(struct node *node, GError **error)
 	for (unsigned i = 0; i < due->len; i++) {
 		struct site *site = due->pdata[i];
 
-		site->found->missed = site->missed ? site->missed : site->between;
+		site->found->missed = site->missed ? site->missed : site->between ? site->between :
+		                      site->found->intact ? NULL : BROKEN;
 		ledger_settle(node->ledger, site->plan, site->backend->basis, site->found, batch);
 	}
 	if (node->all)

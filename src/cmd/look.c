@@ -313,7 +313,9 @@ static void look_at(struct node *node, struct site *site)
 	site->router = router;
 	site->plan = plan_make(router, node->config->classes);
 	site->plan->standby &= !site->gone; /* without its addresses it only looks like one */
-	site->since = site->known_at;
+	site->behind = true;
+	if (!site->late)
+		site->since = site->known_at;
 	site->known_at = now;
 	site->legacy_nat = legacy_nat;
 	site->followed_us = site->heard_us;
@@ -349,7 +351,20 @@ static void forget_cycle(struct site *site)
 	if (site->synced || !site->plan || !site->plan->meters->len)
 		site->between = NULL;
 	site->followed_us = 0;
-	site->going = site->synced = site->failed = false;
+	site->going = site->synced = site->late = site->failed = false;
+}
+
+/* Who does not hear looks at what changed without having read the directory. */
+static void notice_end(struct node *node, struct site *site)
+{
+	g_autofree char *path = g_build_filename(node->config->netns_dir, site->ns, NULL);
+	struct stat file;
+
+	if (is_still(node, site))
+		return;
+	site->gone = true;
+	if (lstat(path, &file) == 0)
+		add_pending(node, site->ns);
 }
 
 bool look(struct node *node, enum look which, GError **error)
@@ -358,9 +373,12 @@ bool look(struct node *node, enum look which, GError **error)
 	void *item;
 
 	node->unmetered = 0;
+	if (node->unscanned)
+		which = LOOK_ALL;
 	node->all = which != LOOK_HEARD;
 	g_ptr_array_set_size(node->turn, 0);
-	if (node->all && !scan(node, error))
+	node->unscanned = node->all && !scan(node, error);
+	if (node->unscanned)
 		return false;
 	open_all_pending(node);
 	g_hash_table_iter_init(&each, node->sites);
@@ -377,11 +395,16 @@ bool look(struct node *node, enum look which, GError **error)
 
 		if (site->gone && site->place.ns_fd < 0) /* its last reading waits to be committed */
 			continue;
+		if (site->dirty && !site->gone)
+			notice_end(node, site);
 		forget_cycle(site);
+		site->late = site->behind;
 		if (site->dirty && (!site->gone || !site->plan)) /* of one that was kept for us nothing is known */
 			look_at(node, site);
 		else if (node->watch && !site->gone && site->router->flavour == FLAVOUR_NFT)
-			site->known_at = clock_now(); /* nothing was heard */
+			site->known_at = node->heard_at; /* nothing was heard */
+		if (site->plan)
+			site->plan->known_at = site->known_at;
 	}
 	return true;
 }
@@ -425,6 +448,8 @@ void look_listen(struct node *node)
 	while (g_hash_table_iter_next(&each, NULL, &item)) {
 		struct site *site = item;
 
+		if (site->place.ns_fd < 0) /* gone; its last reading waits to be committed */
+			continue;
 		if (!watch_follow(node->watch, site->place.ns_fd, site->ns, &error))
 			node_complain_of(node, site->ns, error->message);
 		g_clear_error(&error);
@@ -459,8 +484,10 @@ static void take_event(enum watch_event event, const char *ns, void *data)
 		add_pending(hearing->node, ns);
 		break;
 	case WATCH_WENT:
-		if (site && !is_still(hearing->node, site))
+		if (site && !is_still(hearing->node, site)) {
 			site->gone = true;
+			site->heard_us = hearing->at_us;
+		}
 		break;
 	case WATCH_EVERYTHING:
 		hearing->everything = true;
@@ -478,6 +505,7 @@ bool look_hear(struct node *node, bool *everything)
 	*everything = false;
 	if (!node->watch)
 		return false;
+	node->heard_at = clock_now();
 	node->busy_us = 0;
 	if (!watch_take(node->watch, take_event, &hearing, &error)) {
 		node_complain(node, "events", error->message);
@@ -491,7 +519,6 @@ bool look_hear(struct node *node, bool *everything)
 static bool has_changed(struct node *node, struct site *site)
 {
 	g_autoptr(GError) error = NULL;
-	struct instant now = clock_now();
 	uint64_t legacy_nat;
 
 	if (!xtables_fingerprint(site->place.ns_fd, NAT, &legacy_nat, &error)) {
@@ -499,7 +526,8 @@ static bool has_changed(struct node *node, struct site *site)
 		return false;
 	}
 	if (legacy_nat == site->legacy_nat) {
-		site->known_at = now;
+		if (node->watch) /* else its addresses, and rules of the other flavour, may have changed all the same */
+			site->known_at = node->heard_at;
 		return false;
 	}
 	site->dirty = true; /* not heard: nobody knows when */

@@ -46,6 +46,8 @@ struct site {
 	struct instant stopped_at; /* when what stands there was stopped, to be taken down */
 	bool going;                /* what stands there is taken down in this cycle */
 	bool synced;               /* changed in this cycle: read again before settling */
+	bool behind;               /* what counts is not known yet to be as the last look wants it */
+	bool late;                 /* it was so already when this cycle began: what it follows now had changed before */
 	bool failed;
 };
 
@@ -70,6 +72,8 @@ struct node {
 	GHashTable *pending;          /* names that are not open yet -> boot clock since when (int64_t *) */
 	GPtrArray *turn;              /* of struct site *: those that this cycle is about, ascending by name */
 	bool all;                     /* this cycle is about all, and has read the directory */
+	bool unscanned;               /* the directory could not be read when it was to be: what was heard is not all */
+	struct instant heard_at;      /* all that had happened by then has been heard */
 	int64_t busy_us;              /* boot clock: since then nobody has listened to the watch; 0: somebody does */
 	unsigned unmetered;           /* routers of this cycle that are, or may be, not metered */
 	GHashTable *complaints;       /* what is wrong: about -> message, as the last cycle left it */

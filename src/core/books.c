@@ -226,7 +226,6 @@ static void adopt_generation(struct ledger *ledger, struct generation *generatio
 static void adopt_meter(struct ledger *ledger, const struct meter *changed)
 {
 	struct books *books = books_of(ledger, changed->of->ns);
-	struct generation *known;
 	struct meter *meter;
 
 	if (changed->closed_us) {
@@ -234,12 +233,6 @@ static void adopt_meter(struct ledger *ledger, const struct meter *changed)
 		return;
 	}
 	meter = meter_copy(changed);
-	known = books_find_generation(books, meter->of->tag);
-	if (known && known != meter->of) {
-		generation_ref(known); /* shared: read_at moves for all of them */
-		generation_unref(meter->of);
-		meter->of = known;
-	}
 	g_hash_table_replace(books->meters, meter, meter);
 }
 

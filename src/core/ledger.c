@@ -46,9 +46,10 @@ static bool is_blind(const struct coverage *latest)
 }
 
 /* The router is in a state, and the counters stood from from_us to to_us.  A change of state is seen only now:
- * whoever became standby counted all that there was until then. */
+ * whoever became standby counted all that there was until then.  first: it is the first reading of counters whose birth
+ * was written down at from_us; they were made between the two, nobody knows when. */
 static void cover(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
-                  int64_t to_us)
+                  int64_t to_us, bool first)
 {
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
 	bool follows = latest && latest->end_us >= from_us, unbroken = follows && latest->state != STATE_GAP;
@@ -66,22 +67,35 @@ static void cover(const struct ledger *ledger, struct batch *batch, const struct
 		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, latest->end_us, to_us,
 		             "it became master between two looks");
 		from_us = to_us;
+	} else if (follows && !unbroken && first) {
+		extend_coverage(batch, latest, to_us);
+		from_us = to_us;
 	} else if (follows && !unbroken) {
 		from_us = latest->end_us;
+	} else if (first && !follows) {
+		from_us = to_us;
 	}
 	add_coverage(ledger, batch, plan->router, 0, state, MIN(from_us, to_us), to_us, reason);
 }
 
-/* Not all was counted from from_us to to_us; or, if that has been said already, until to_us. */
-static void miss(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
-                 int64_t to_us, const char *reason)
+/* Not all of an address (0: of the router) was counted from from_us to to_us; or, if that has been said already, until
+ * to_us. */
+static void miss_address(const struct ledger *ledger, struct batch *batch, const char *router, uint32_t address,
+                         int64_t from_us, int64_t to_us, const char *reason)
 {
-	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
+	const struct coverage *latest = books_latest_coverage(ledger, batch, router, address);
 
 	if (latest && latest->state == STATE_GAP && latest->end_us >= from_us)
 		extend_coverage(batch, latest, to_us);
 	else
-		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, from_us, to_us, reason);
+		add_coverage(ledger, batch, router, address, STATE_GAP, from_us, to_us, reason);
+}
+
+/* The same of the whole router. */
+static void miss(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
+                 int64_t to_us, const char *reason)
+{
+	miss_address(ledger, batch, plan->router, 0, from_us, to_us, reason);
 }
 
 /* ---- meters ---- */
@@ -95,6 +109,11 @@ static int64_t label(const struct ledger *ledger, const struct generation *of, c
 	bool stepped = ABS(then->utc_us - expected_us) > STEP_US && g_str_equal(of->boot, ledger->boot);
 
 	return stepped ? expected_us : MIN(then->utc_us, now->utc_us);
+}
+
+static bool is_first_reading(const struct generation *of)
+{
+	return of->read_at.boot_us <= of->made_at.boot_us;
 }
 
 /* The reading that the meter's next row starts from. */
@@ -226,14 +245,15 @@ static void declare_unseen(const struct ledger *ledger, struct batch *batch, con
 }
 
 /* The address came after the router was looked at, and perhaps before its counter was made. */
-static void declare_arrival(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
-                            const struct instant *at)
+static void declare_arrival(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
+                            const struct meter *meter, const struct instant *at)
 {
+	bool before = plan->known_at.boot_us && plan->known_at.boot_us < meter->first_at.boot_us;
 	const struct coverage *latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
 
-	if (!(latest && latest->state == STATE_GAP && latest->end_us == at->utc_us))
+	if (!(latest && latest->end_us == at->utc_us))
 		add_coverage(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
-		             label(ledger, meter->of, &meter->first_at, at), at->utc_us, UNSEEN);
+		             label(ledger, meter->of, before ? &plan->known_at : &meter->first_at, at), at->utc_us, UNSEEN);
 }
 
 /* Its counter was made a moment after that was written down. */
@@ -242,7 +262,7 @@ static void extend_unseen(const struct ledger *ledger, struct batch *batch, cons
 {
 	const struct coverage *latest;
 
-	if (!meter->key.address || !(meter->flags & FLAG_GAP) || last_read(meter)->boot_us > meter->first_at.boot_us)
+	if (!(meter->flags & FLAG_GAP) || last_read(meter)->boot_us > meter->first_at.boot_us)
 		return;
 	latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
 	if (latest && latest->state == STATE_GAP && latest->end_us == meter->first_at.utc_us)
@@ -263,6 +283,39 @@ static bool declare_absence(const struct ledger *ledger, struct batch *batch, co
 	return true;
 }
 
+/* The counter of an open meter is not there: it never was made, or somebody removed it.  It begins anew at 0; what it
+ * would have counted since the last reading is not known. */
+static void reopen(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                   const struct planned_meter *planned, const struct instant *now)
+{
+	static const struct counts zero;
+	const struct instant *since = last_read(meter);
+
+	if (since->boot_us <= meter->first_at.boot_us && meter->key.address && !planned->served)
+		return; /* there was nothing to count yet */
+	miss_address(ledger, batch, meter->of->router, meter->key.address, label(ledger, meter->of, since, now),
+	             now->utc_us, "its counter was not there");
+	end_meter(batch, meter, now->utc_us);
+	begin_meter(ledger, batch, meter->of, &meter->key, planned->fixed, now, &zero,
+	            counts_is_zero(&meter->last) ? FLAG_GAP : FLAG_RESET | FLAG_GAP);
+}
+
+/* An earlier agent made the counter, and ended before it read it: perhaps before it led packets there. */
+static void doubt(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                  const struct instant *now)
+{
+	struct meter *doubted;
+
+	if (last_read(meter)->boot_us > meter->first_at.boot_us || meter->flags & FLAG_GAP)
+		return;
+	miss_address(ledger, batch, meter->of->router, meter->key.address,
+	             label(ledger, meter->of, &meter->first_at, now), now->utc_us,
+	             "the agent ended while its counter was made");
+	doubted = meter_copy(meter);
+	doubted->flags |= FLAG_GAP;
+	g_ptr_array_add(batch->meters, doubted);
+}
+
 void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch)
@@ -271,20 +324,30 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 	const struct books *books = books_find(ledger, plan->ns);
 	bool same = found && !g_strcmp0(found->generation, tag);
 	bool succeeds = found && found->generation && !same;
+	const struct generation *former = succeeds && books ? books_find_generation(books, found->generation) : NULL;
 	g_autoptr(GHashTable) orphaned = orphaned_keys(books, tag);
 	bool absent = !books && !(found && found->generation) && declare_absence(ledger, batch, plan, now);
 
 	for (unsigned i = 0; i < plan->meters->len; i++) {
 		const struct planned_meter *planned = &g_array_index(plan->meters, struct planned_meter, i);
 		bool unseen = same || (succeeds && !g_hash_table_contains(orphaned, &planned->key));
+		const struct meter *meter = books_find_meter(books, tag, &planned->key);
 		struct generation *of;
 		unsigned flags = 0;
 
-		if (books_find_meter(books, tag, &planned->key) || (same && snapshot_find(found, &planned->key)))
+		if (same && snapshot_find(found, &planned->key)) {
+			if (meter && planned->served && meter->id < ledger->first_own_meter)
+				doubt(ledger, batch, meter, now);
 			continue;
+		}
+		if (meter) {
+			if (same)
+				reopen(ledger, batch, meter, planned, now);
+			continue;
+		}
 		of = generation_for(ledger, batch, plan, tag, basis, now);
 		if (unseen && planned->served) {
-			declare_unseen(ledger, batch, plan, of, planned->key.address, since, now);
+			declare_unseen(ledger, batch, plan, former ? former : of, planned->key.address, since, now);
 			flags |= FLAG_GAP;
 		}
 		if (absent || (!succeeds && g_hash_table_contains(orphaned, &planned->key)))
@@ -346,7 +409,7 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 		flags |= FLAG_MOVED;
 	extend_unseen(ledger, batch, meter, at);
 	if (planned && found->came && last_read(meter)->boot_us <= meter->first_at.boot_us) {
-		declare_arrival(ledger, batch, meter, at);
+		declare_arrival(ledger, batch, plan, meter, at);
 		flags |= FLAG_GAP;
 	}
 	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
@@ -375,6 +438,10 @@ static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const 
 		             (counts_is_zero(&meter->last) && plan_find(plan, &meter->key, NULL))))
 			continue;
 		end_meter(batch, meter, snapshot->at.utc_us);
+		if (same)
+			miss_address(ledger, batch, plan->router, meter->key.address,
+			             label(ledger, meter->of, last_read(meter), &snapshot->at), snapshot->at.utc_us,
+			             "its counter was not there");
 		lost_since_us = MAX(lost_since_us, label(ledger, meter->of, last_read(meter), &snapshot->at));
 	}
 	return lost_since_us;
@@ -386,7 +453,7 @@ void ledger_miss(const struct ledger *ledger, const struct plan *plan, const cha
 	const struct books *books = books_find(ledger, plan->ns);
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
 
-	if (books && books->generation)
+	if (books)
 		miss(ledger, batch, plan, label(ledger, books->generation, &books->generation->read_at, now),
 		     now->utc_us, reason);
 	else if (latest)
@@ -428,12 +495,12 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 	if (books)
 		lost_since_us = end_lost(ledger, batch, books, snapshot, plan);
 	if (lost_since_us && lost_since_us < from_us)
-		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, lost_since_us, from_us,
+		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, lost_since_us, snapshot->at.utc_us,
 		             "the counters were removed and had to be made again");
 	if (snapshot->missed)
 		miss(ledger, batch, plan, from_us, snapshot->at.utc_us, snapshot->missed);
 	else if (plan->meters->len || books)
-		cover(ledger, batch, plan, from_us, snapshot->at.utc_us);
+		cover(ledger, batch, plan, from_us, snapshot->at.utc_us, is_first_reading(of));
 
 	mark_read(batch, of, &snapshot->at);
 }
@@ -446,8 +513,8 @@ static void end_with(const struct ledger *ledger, struct batch *batch, const str
 	const struct counts *counts = snapshot_find(last, &meter->key);
 	const struct meter *after;
 
-	if (!counts && !counts_is_zero(&meter->last))
-		add_coverage(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
+	if (!counts)
+		miss_address(ledger, batch, meter->of->router, meter->key.address,
 		             label(ledger, meter->of, last_read(meter), &last->at), last->at.utc_us,
 		             "the counter was removed before a last reading");
 	reading.counts = counts ? *counts : meter->last;
@@ -457,6 +524,27 @@ static void end_with(const struct ledger *ledger, struct batch *batch, const str
 	}
 	after = move_meter(ledger, batch, meter, &last->at, &reading.counts, flags);
 	end_meter(batch, after ? after : meter, last->at.utc_us);
+}
+
+/* What it counts for has another meaning by the plan, or none.  A plan without meters says nothing. */
+static bool has_moved(const struct meter *meter, const struct plan *plan)
+{
+	const struct planned_meter *planned = plan_find_meter(plan, &meter->key);
+
+	return plan->meters->len && (!planned || planned->fixed != meter->fixed);
+}
+
+/* Addresses that never got a counter in a generation that ends. */
+static void miss_unmade(const struct ledger *ledger, struct batch *batch, const struct books *books,
+                        const struct plan *plan, const struct snapshot *last, int64_t from_us)
+{
+	for (unsigned i = 0; i < plan->meters->len && !plan->standby; i++) {
+		const struct meter_key *key = &g_array_index(plan->meters, struct planned_meter, i).key;
+
+		if (key->address && !snapshot_find(last, key) && !books_find_meter(books, last->generation, key))
+			miss_address(ledger, batch, plan->router, key->address, from_us, last->at.utc_us,
+			             "the address came, and its router ended before it was counted");
+	}
 }
 
 void ledger_end(const struct ledger *ledger, const struct plan *plan, const struct snapshot *last, struct batch *batch)
@@ -478,15 +566,17 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 			continue;
 		of = meter->of;
 		end_with(ledger, batch, meter, last, (saw_all ? 0 : FLAG_GAP) |
+		         (has_moved(meter, plan) && !last->prompt ? FLAG_MOVED : 0) |
 		         (of->catchup && meter->id < ledger->first_own_meter ? FLAG_CATCHUP : 0));
 	}
 	if (!of)
 		return;
 	from_us = label(ledger, of, &of->read_at, &last->at);
+	miss_unmade(ledger, batch, books, plan, last, from_us);
 	if (last->missed)
 		miss(ledger, batch, plan, from_us, last->at.utc_us, last->missed);
 	else
-		cover(ledger, batch, plan, from_us, last->at.utc_us);
+		cover(ledger, batch, plan, from_us, last->at.utc_us, is_first_reading(of));
 	mark_read(batch, of, &last->at);
 }
 
@@ -499,7 +589,7 @@ void ledger_bury(const struct ledger *ledger, GHashTable *present, const struct 
 	while (g_hash_table_iter_next(&each_ns, &ns, &books)) {
 		const struct generation *of = ((struct books *)books)->generation;
 
-		if (g_hash_table_contains(present, ns) || !g_hash_table_size(((struct books *)books)->meters))
+		if (g_hash_table_contains(present, ns))
 			continue;
 		g_hash_table_iter_init(&each_meter, ((struct books *)books)->meters);
 		while (g_hash_table_iter_next(&each_meter, &meter, NULL))

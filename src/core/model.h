@@ -89,6 +89,7 @@ struct plan {
 	bool dvr;
 	bool standby;        /* rules but none of their addresses: the other node of an HA router has them */
 	uint32_t gateway;
+	struct instant known_at; /* then the router was known to be so; 0: not said */
 	GArray *meters;      /* of struct planned_meter, ascending by key */
 	GArray *local;       /* of struct prefix, disjoint, ascending */
 	GArray *ranges;      /* of struct class_range, disjoint, ascending, covering all of IPv4 */

@@ -133,6 +133,15 @@ static void birth(struct books_test *test, const char *tag)
 	g_array_sort(test->kernel->readings, snapshot_compare);
 }
 
+static void sample(struct books_test *test);
+
+/* As the agent does: what was made is read at once. */
+static void birth_and_reading(struct books_test *test, const char *tag)
+{
+	birth(test, tag);
+	sample(test);
+}
+
 static void count(struct books_test *test, unsigned i, uint64_t in, uint64_t out)
 {
 	struct reading *reading = &g_array_index(test->kernel->readings, struct reading, i);
@@ -328,7 +337,7 @@ static void test_subnet_that_came_between_two_looks(struct books_test *test, con
 	static const int minutes[] = { 1, 1, 1 };
 	struct batch *batch = batch_new();
 
-	birth(test, "g1");
+	birth_and_reading(test, "g1");
 	pass(test, MINUTE);
 	sample(test);
 	count(test, 0, 100, 0);
@@ -355,7 +364,7 @@ static void test_lost_generation_is_a_gap(struct books_test *test, const void *d
 	pass(test, MINUTE / 2);
 	g_clear_pointer(&test->kernel->generation, g_free);
 	g_array_set_size(test->kernel->readings, 0);
-	birth(test, "g2");
+	birth_and_reading(test, "g2");
 	count(test, 0, 9, 0);
 	pass(test, MINUTE);
 	sample(test);
@@ -568,7 +577,7 @@ static void test_taken_down_and_killed_is_a_gap(struct books_test *test, const v
 	sample(test);
 	g_assert_cmpuint(row(test, 1)->counts.in_bytes, ==, 7);
 	g_assert_cmpuint(row(test, 1)->flags, ==, FLAG_GAP);
-	assert_coverage(test, (enum state[]){ STATE_METERED, STATE_GAP, STATE_METERED }, (int[]){ 1, 5, 1 }, 3);
+	assert_coverage(test, (enum state[]){ STATE_METERED, STATE_GAP, STATE_METERED }, (int[]){ 1, 6, 0 }, 3); /* up to the first reading */
 }
 
 static void test_clock_steps_change_no_sum(struct books_test *test, const void *data)
@@ -589,7 +598,8 @@ static void test_clock_steps_change_no_sum(struct books_test *test, const void *
 /* Five minutes, in two of them standby. */
 static void fail_over_and_back(struct books_test *test, int standby_from)
 {
-	birth(test, "g1");
+	test->plan->standby = !standby_from;
+	birth_and_reading(test, "g1");
 	for (int i = 0; i < 5; i++) {
 		test->plan->standby = i >= standby_from && i < standby_from + 2;
 		count(test, 0, 10, 0);
@@ -655,6 +665,284 @@ static void test_random_histories(struct books_test *test, const void *data)
 	g_assert_cmpuint(billed + unread, ==, truth);
 }
 
+/* ---- what could not be counted ---- */
+
+static const struct coverage *last_gap(const struct books_test *test)
+{
+	for (unsigned i = test->coverage->len; i > 0; i--) {
+		const struct coverage *row = test->coverage->pdata[i - 1];
+
+		if (row->state == STATE_GAP)
+			return row;
+	}
+	return NULL;
+}
+
+static void assert_gap(const struct books_test *test, uint32_t address, int64_t from_us, int64_t to_us)
+{
+	const struct coverage *gap = last_gap(test);
+
+	g_assert_nonnull(gap);
+	g_assert_cmpuint(gap->address, ==, address);
+	g_assert_cmpint(gap->start_us, ==, from_us);
+	g_assert_cmpint(gap->end_us, ==, to_us);
+}
+
+static void test_coverage_begins_when_the_counters_were_seen(struct books_test *test, const void *data)
+{
+	const struct coverage *row;
+
+	birth(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	row = test->coverage->pdata[0];
+	g_assert_cmpint(row->start_us, ==, test->now.utc_us);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpint(((struct coverage *)test->coverage->pdata[0])->end_us, ==, test->now.utc_us);
+}
+
+static void test_gap_lasts_until_the_new_counters_were_seen(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth_and_reading(test, "g1");
+	since_us = test->now.utc_us;
+	pass(test, MINUTE);
+	g_clear_pointer(&test->kernel->generation, g_free);
+	g_array_set_size(test->kernel->readings, 0);
+	birth(test, "g2");
+	pass(test, MINUTE);
+	sample(test);
+	assert_gap(test, 0, since_us, test->now.utc_us);
+}
+
+static void test_counter_that_could_not_be_made(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth_and_reading(test, "g1");
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = false;
+	birth(test, "g1");
+	since_us = test->now.utc_us;
+	g_array_set_size(test->kernel->readings, 1);
+	pass(test, MINUTE);
+	birth(test, "g1"); /* not there, but nor is its address */
+	g_assert_null(last_gap(test));
+	g_array_set_size(test->kernel->readings, 1);
+	pass(test, MINUTE);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = true;
+	birth(test, "g1");
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+	count(test, 1, 10, 0);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_GAP);
+}
+
+static void test_counter_that_somebody_removed(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth(test, "g1");
+	count(test, 0, 1000, 0);
+	pass(test, MINUTE);
+	sample(test);
+	since_us = test->now.utc_us;
+	g_array_set_size(test->kernel->readings, 0);
+	pass(test, MINUTE);
+	birth(test, "g1");
+	assert_gap(test, FIP, since_us, test->now.utc_us);
+	count(test, 0, 2000, 0); /* beyond what the old one had */
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 1)->counts.in_bytes, ==, 2000);
+	g_assert_cmpuint(row(test, 1)->flags & (FLAG_RESET | FLAG_GAP), ==, FLAG_RESET | FLAG_GAP);
+}
+
+static void test_last_reading_lacks_a_counter(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth_and_reading(test, "g1");
+	since_us = test->now.utc_us;
+	g_array_set_size(test->kernel->readings, 0); /* nothing was booked of it yet */
+	pass(test, MINUTE);
+	end(test, test->kernel);
+	assert_gap(test, FIP, since_us, test->now.utc_us);
+	g_assert_cmpuint(test->rows->len, ==, 0);
+}
+
+static void test_last_reading_after_a_move_is_flagged(struct books_test *test, const void *data)
+{
+	birth_and_reading(test, "g1");
+	count(test, 0, 10, 0);
+	pass(test, MINUTE);
+	g_array_index(test->plan->meters, struct planned_meter, 0).fixed = FIXED + 1;
+	end(test, test->kernel);
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_MOVED);
+}
+
+static void test_router_ended_before_its_new_address_was_counted(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth_and_reading(test, "g1");
+	since_us = test->now.utc_us;
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	pass(test, MINUTE);
+	end(test, test->kernel);
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+}
+
+static void test_new_address_in_a_generation_that_takes_over(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth_and_reading(test, "g1");
+	since_us = test->now.utc_us;
+	pass(test, MINUTE);
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	birth(test, "g2"); /* beside g1, which is what was found */
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+}
+
+static void test_counter_that_another_agent_made_and_never_read(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth_and_reading(test, "g1");
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = false;
+	birth(test, "g1");
+	since_us = test->now.utc_us;
+	restart(test);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = true;
+	pass(test, MINUTE);
+	birth(test, "g1");
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+	pass(test, MINUTE);
+	birth(test, "g1"); /* said once */
+	count(test, 1, 10, 0);
+	sample(test);
+	g_assert_cmpuint(row(test, 0)->flags & FLAG_GAP, ==, FLAG_GAP);
+}
+
+static void test_arrival_counts_from_the_look(struct books_test *test, const void *data)
+{
+	birth_and_reading(test, "g1");
+	pass(test, MINUTE);
+	test->plan->known_at = test->now;
+	pass(test, MINUTE / 100);
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = false;
+	birth(test, "g1");
+	g_array_index(test->plan->meters, struct planned_meter, 1).came = true;
+	pass(test, MINUTE / 100);
+	sample(test);
+	assert_gap(test, OTHER, test->plan->known_at.utc_us, test->now.utc_us);
+}
+
+static void test_books_that_were_never_opened_say_nothing(struct books_test *test, const void *data)
+{
+	struct batch *batch = batch_new();
+
+	ledger_miss(test->ledger, test->plan, "why", &test->now, batch);
+	ledger_end(test->ledger, test->plan, test->kernel, batch);
+	g_assert_true(batch_is_empty(batch));
+	g_assert_false(ledger_knows(test->ledger, NS));
+	g_assert_false(ledger_shrunk(test->ledger, test->kernel, NS));
+	batch_free(batch);
+	batch_free(NULL);
+	ledger_free(NULL);
+}
+
+/* found says nothing where nothing of ours was there; and what is planned already is not planned twice. */
+static void test_birth_is_committed_once(struct books_test *test, const void *data)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct batch *batch = batch_new();
+
+		ledger_open(test->ledger, test->plan, "g1", BASIS_SKB, NULL, NULL, &test->now, batch);
+		g_assert_cmpuint(batch->meters->len, ==, !i);
+		commit(test, batch);
+	}
+}
+
+static void test_birth_beside_counters_of_nobody(struct books_test *test, const void *data)
+{
+	test->kernel->generation = g_strdup("strange");
+	birth(test, "g1");
+	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 1);
+}
+
+static void test_one_tag_in_two_namespaces(struct books_test *test, const void *data)
+{
+	struct batch *batch = batch_new();
+
+	ledger_open(test->ledger, test->plan, "g1", BASIS_SKB, NULL, NULL, &test->now, batch);
+	g_free(test->plan->ns);
+	test->plan->ns = g_strdup("qrouter-two");
+	ledger_open(test->ledger, test->plan, "g1", BASIS_SKB, NULL, NULL, &test->now, batch);
+	g_assert_cmpuint(batch->generations->len, ==, 2);
+	commit(test, batch);
+	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 2);
+}
+
+static void test_plan_of_nothing_ends_what_there_was(struct books_test *test, const void *data)
+{
+	birth_and_reading(test, "g1");
+	count(test, 0, 10, 0);
+	g_array_set_size(test->plan->meters, 0);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 0)->flags, ==, 0);
+	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 0);
+	pass(test, MINUTE);
+	sample(test); /* and then there is nothing to say */
+	g_assert_cmpuint(test->coverage->len, ==, 1);
+}
+
+static void test_state_is_cleared_twice(struct books_test *test, const void *data)
+{
+	struct ledger_state state = { .meters = g_ptr_array_new(), .coverage = g_ptr_array_new() };
+
+	ledger_state_clear(&state);
+	ledger_state_clear(&state);
+	g_assert_null(state.meters);
+}
+
+static void test_counter_that_goes_before_it_is_read(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth(test, "g1");
+	count(test, 0, 10, 0);
+	sample(test);
+	since_us = test->now.utc_us;
+	g_array_set_size(test->kernel->readings, 0);
+	pass(test, MINUTE);
+	sample(test);
+	assert_gap(test, FIP, since_us, test->now.utc_us);
+	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 0);
+}
+
+static void test_counter_that_goes_with_its_plan(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	birth_and_reading(test, "g1");
+	since_us = test->now.utc_us;
+	g_array_set_size(test->plan->meters, 1);
+	g_array_set_size(test->kernel->readings, 1);
+	pass(test, MINUTE);
+	sample(test);
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 1);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -683,6 +971,24 @@ int main(int argc, char **argv)
 	CASE(clock_steps_change_no_sum);
 	CASE(master_that_was_standby_for_a_while);
 	CASE(standby_that_was_never_seen_as_master);
+	CASE(coverage_begins_when_the_counters_were_seen);
+	CASE(gap_lasts_until_the_new_counters_were_seen);
+	CASE(counter_that_could_not_be_made);
+	CASE(counter_that_somebody_removed);
+	CASE(last_reading_lacks_a_counter);
+	CASE(last_reading_after_a_move_is_flagged);
+	CASE(router_ended_before_its_new_address_was_counted);
+	CASE(new_address_in_a_generation_that_takes_over);
+	CASE(counter_that_another_agent_made_and_never_read);
+	CASE(arrival_counts_from_the_look);
+	CASE(books_that_were_never_opened_say_nothing);
+	CASE(birth_is_committed_once);
+	CASE(birth_beside_counters_of_nobody);
+	CASE(one_tag_in_two_namespaces);
+	CASE(plan_of_nothing_ends_what_there_was);
+	CASE(state_is_cleared_twice);
+	CASE(counter_that_goes_before_it_is_read);
+	CASE(counter_that_goes_with_its_plan);
 	CASE(random_histories);
 	return g_test_run();
 }
