@@ -563,6 +563,7 @@ static void test_birth_killed_before_the_kernel_is_taken_up(struct books_test *t
 static void test_taken_down_and_killed_is_a_gap(struct books_test *test, const void *data)
 {
 	birth(test, "g1");
+	sample(test);
 	count(test, 0, 100, 0);
 	pass(test, MINUTE);
 	test->kernel->at = test->now;
