@@ -127,9 +127,6 @@ bool sql_get_address(const struct sql_call *call, int column, uint32_t *address)
 bool sql_get_basis(const struct sql_call *call, int column, enum basis *basis);
 bool sql_get_state(const struct sql_call *call, int column, enum state *state);
 
-/* Looks for damage in what decisions rest on, and sets store->damage (open.c). */
-void open_check_again(struct store *store);
-
 /* Begins the WAL anew if what is in it is in doubt.  True if it may be written to. */
 bool store_renew_wal(struct store *store, GError **error);
 

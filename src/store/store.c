@@ -5,6 +5,7 @@
 #include "store/store.h"
 
 #include "store/baselines.h"
+#include "store/judge.h"
 #include "store/place.h"
 #include "store/sql.h"
 #include "store/write.h"
@@ -149,7 +150,7 @@ static void roll_back(struct store *store)
 
 	sql_end_transaction(store, false, NULL);
 	if (!in_the_way && !store->damage)
-		open_check_again(store);
+		judge_again(store);
 }
 
 bool store_commit(struct store *store, const struct batch *batch, GError **error)
