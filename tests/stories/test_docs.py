@@ -346,7 +346,7 @@ SPEAKERS = ["kernel/*.c", "backend/*.c", "inventory/*.c", "cmd/agent.c", "cmd/cy
             "cmd/upkeep.c", "cmd/reload.c", "cmd/bulletin.c", "cmd/status.c", "cmd/supervisor.c", "cmd/cmd.h", "core/ledger.c",
             "store/open.c", "store/store.c", "store/sql.c", "store/baselines.c", "store/query.c"]
 # What is not said: comments of rules, statements, help, formats of JSON, and the rows of tables.
-SILENT = r"excluded\.|^ip netns exec|^nft list|SELECT |INSERT |UPDATE |DELETE |FROM |PRAGMA |BEGIN |^ *VALUES|^\{s:|Exit status|^  fipmeter|crossing|^rows? \d|not row|^%s +%s$"
+SILENT = r"excluded\.|^ip netns exec|^nft list|SELECT |INSERT |UPDATE |DELETE |FROM |PRAGMA |BEGIN |WHERE |\?\d|^ *VALUES|^\{s:|Exit status|^  fipmeter|crossing|^rows? \d|not row|^%s +%s$"
 
 
 def literals(text):
@@ -398,7 +398,7 @@ def reasons():
     ledger = [piece for literal in literals((SRC / "core/ledger.c").read_text())
               if " " in literal and not literal.startswith(("core/", "%")) for piece in [re.sub(r"%\w+", "…", literal)]]
     missed = [text for path in SRC.rglob("*.c")
-              for text in re.findall(r'(?:missed|between)\s*=\s*"([^"]+)"', path.read_text())]
+              for text in re.findall(r'(?:(?:missed|between|late)\s*=|#define (?:BROKEN|BEHIND))\s*"([^"]+)"', path.read_text())]
     return {*ledger, *missed}
 
 
