@@ -67,7 +67,7 @@ def flavour(request):
     return request.param
 
 
-@pytest.fixture(scope="session", params=["count-nft", "count-iptables"])
+@pytest.fixture(scope="session", params=["count-nft", "count-iptables", "count-ebpf"])
 def backend(request):
     """What counts in the kernel."""
     return request.param.removeprefix("count-")

@@ -11,7 +11,7 @@ from metering import wait_for
 from witness import Witness, stream
 
 A = floating("a")
-OTHER = {"nft": "iptables", "iptables": "nft"}
+OTHER = {"nft": "iptables", "iptables": "nft", "ebpf": "nft"}
 
 pytestmark = pytest.mark.own_lab("r1", "r2")
 
@@ -25,7 +25,15 @@ def standing(lab, router):
     tables = lab.run(router, ["nft", "list", "tables"])
     sets = lab.run(router, ["ipset", "list", "-name"])
     rules = lab.run(router, ["iptables-legacy-save", "-t", "mangle"])
-    return {name for name, there in (("nft", "fipmeter" in tables), ("iptables", "fipmeter" in sets + rules)) if there}
+    links = lab.sh(["ls", "/sys/fs/bpf/fipmeter/1"]).stdout
+    return {name for name, there in (("nft", "fipmeter" in tables), ("iptables", "fipmeter" in sets + rules),
+                                     ("ebpf", f"link-{cookie(lab, router)}" in links)) if there}
+
+
+def cookie(lab, router):
+    """The cookie of a router's namespace (SO_NETNS_COOKIE)."""
+    ask = "import socket; print(int.from_bytes(socket.socket().getsockopt(socket.SOL_SOCKET, 71, 8), 'little'))"
+    return int(lab.run(router, ["/usr/bin/python3", "-c", ask]))
 
 
 def test_auto_takes_nft(lab, meter):
