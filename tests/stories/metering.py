@@ -186,5 +186,5 @@ class Meter:
         self.audit()
         self.detach()
         self.audit()
-        pins = self.lab.sh(["ls", "/sys/fs/bpf"]).stdout
+        pins = self.lab.sh(["ls", "-d", "/sys/fs/bpf/fipmeter"]).stdout
         assert not pins, f"left behind in the kernel: {pins}"
