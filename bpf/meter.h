@@ -23,6 +23,7 @@
 #define METER_CLASS_LEN 16
 #define METER_TAG_LEN 32
 #define METER_NS_LEN 64
+#define METER_DIRECTORY_LEN 48
 
 /* routers: by the cookie of the network namespace, which no other one has in this boot (socket(7), SO_NETNS_COOKIE). */
 struct meter_router {
@@ -30,6 +31,7 @@ struct meter_router {
 	__u32 going;                   /* it is being removed: its counters are in the books */
 	char tag[METER_TAG_LEN + 4];   /* hexadecimal digits, then NUL */
 	char ns[METER_NS_LEN];
+	char directory[METER_DIRECTORY_LEN]; /* where that name is: the file system and inode of the netns directory */
 };
 
 /* states: by slot.  One word, which is written and read whole; table 0: nothing counts. */

@@ -110,7 +110,7 @@ struct backend {
 
 struct backend *backend_nft_new(void);
 struct backend *backend_iptables_new(const char *xtables_lock); /* as xtlock_take() has it; may be NULL */
-struct backend *backend_ebpf_new(void); /* NULL: not in this build */
+struct backend *backend_ebpf_new(const char *netns_dir); /* NULL: not in this build */
 
 /* Can this kernel do it?  Tried for real in a namespace that is thrown away. */
 bool backend_probe(struct backend *backend, GError **error);

@@ -21,12 +21,15 @@
 #include "kernel/netlink.h"
 
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 struct ebpf {
 	struct backend backend;
 	struct ebpf_maps *maps; /* NULL: nothing of ours is there */
 	struct standings *standings;
+	char *netns_dir;
 };
 
 /* ---- opening ---- */
@@ -164,14 +167,26 @@ static bool ebpf_compare(struct backend *backend, const struct place *place, con
 	return true;
 }
 
+/* The netns directory, whatever name it has in this mount namespace. */
+static char *directory_of(const struct ebpf *ebpf)
+{
+	struct stat file;
+
+	if (stat(ebpf->netns_dir, &file) < 0)
+		return g_strdup("");
+	return g_strdup_printf("%u-%u-%" G_GUINT64_FORMAT, major(file.st_dev), minor(file.st_dev), (guint64)file.st_ino);
+}
+
 static bool make_router(struct ebpf *ebpf, const struct place *place, uint64_t cookie, const char *tag,
                         struct standing **standing, GError **error)
 {
+	g_autofree char *directory = directory_of(ebpf);
+
 	if (strlen(place->ns) >= METER_NS_LEN) {
 		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED, "a name of %zu characters is too long", strlen(place->ns));
 		return false;
 	}
-	*standing = standings_add(ebpf->standings, cookie, place->ns, tag);
+	*standing = standings_add(ebpf->standings, cookie, place->ns, directory, tag);
 	if (!*standing) {
 		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED, "there are %d routers already", METER_ROUTERS);
 		return false;
@@ -319,6 +334,7 @@ static bool ebpf_leave(struct backend *backend, const struct place *place, GErro
 static GArray *ebpf_remains(struct backend *backend, GError **error)
 {
 	struct ebpf *ebpf = (struct ebpf *)backend;
+	g_autofree char *directory = directory_of(ebpf);
 	GArray *remains;
 	GHashTableIter each;
 	void *item;
@@ -332,6 +348,8 @@ static GArray *ebpf_remains(struct backend *backend, GError **error)
 		const struct standing *standing = item;
 		struct remains of = { .cookie = standing->cookie };
 
+		if (!g_str_equal(standing->router.directory, directory)) /* another agent's */
+			continue;
 		g_strlcpy(of.ns, standing->router.ns, sizeof of.ns);
 		g_array_append_val(remains, of);
 	}
@@ -340,14 +358,18 @@ static GArray *ebpf_remains(struct backend *backend, GError **error)
 
 static void ebpf_free(struct backend *backend)
 {
-	forget((struct ebpf *)backend);
-	g_free(backend);
+	struct ebpf *ebpf = (struct ebpf *)backend;
+
+	forget(ebpf);
+	g_free(ebpf->netns_dir);
+	g_free(ebpf);
 }
 
-struct backend *backend_ebpf_new(void)
+struct backend *backend_ebpf_new(const char *netns_dir)
 {
 	struct ebpf *ebpf = g_new0(struct ebpf, 1);
 
+	ebpf->netns_dir = g_strdup(netns_dir);
 	ebpf->backend = (struct backend){
 		.name = "ebpf", .basis = BASIS_WIRE, .list = "bpftool map dump pinned " EBPF_PINS "/counters",
 		.list_outside = true,

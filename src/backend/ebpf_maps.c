@@ -11,7 +11,9 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,6 +64,8 @@ void ebpf_maps_close(struct ebpf_maps *maps)
 		if (maps->fds[i] >= 0)
 			close(maps->fds[i]);
 	meter_bpf__destroy(maps->skeleton);
+	if (maps->lock >= 0)
+		close(maps->lock);
 	g_free(maps);
 }
 
@@ -71,6 +75,7 @@ static struct ebpf_maps *maps_new(void)
 
 	for (unsigned i = 0; i < EBPF_MAPS; i++)
 		maps->fds[i] = -1;
+	maps->lock = -1;
 	return maps;
 }
 
@@ -97,6 +102,43 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 	}
 	*maps = opened;
 	return true;
+}
+
+/* ---- pins ---- */
+
+static void remove_pins(void)
+{
+	g_autoptr(GDir) pins = g_dir_open(EBPF_PINS, 0, NULL);
+	const char *name;
+
+	while (pins && (name = g_dir_read_name(pins))) {
+		g_autofree char *pin = g_build_filename(EBPF_PINS, name, NULL);
+
+		unlink(pin);
+	}
+}
+
+void ebpf_maps_unpin(void)
+{
+	remove_pins();
+	rmdir(EBPF_PINS);
+	rmdir(EBPF_TOP);
+}
+
+bool ebpf_maps_keep(const struct ebpf_maps *maps)
+{
+	bool kept = true;
+
+	for (unsigned i = 0; i < EBPF_MAPS; i++) {
+		g_autofree char *pin = pin_of(i);
+
+		if (access(pin, F_OK) == 0)
+			continue;
+		mkdir(EBPF_TOP, 0700);
+		mkdir(EBPF_PINS, 0700);
+		kept &= bpf_obj_pin(maps->fds[i], pin) == 0;
+	}
+	return kept;
 }
 
 /* ---- loading ---- */
@@ -172,62 +214,54 @@ static bool take_over(const struct ebpf_maps *maps, GError **error)
 	return ebpf_put(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &program, EBPF_ANY, error);
 }
 
+/* Makes the directory of the pins, and holds it for this process; -1 on failure. */
+static int hold_pins(GError **error)
+{
+	int fd;
+
+	mkdir(EBPF_TOP, 0700);
+	if (mkdir(EBPF_PINS, 0700) < 0 && errno != EEXIST) {
+		refuse(error, EBPF_PINS);
+		return -1;
+	}
+	fd = open(EBPF_PINS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	refuse(error, "%s%s", EBPF_PINS, fd >= 0 && errno == EWOULDBLOCK ?
+	       " is in use by another fipmeter (right: ebpf for one netns directory a host)" : "");
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
 bool ebpf_maps_load(struct ebpf_maps **maps, GError **error)
 {
 	struct meter_bpf *skeleton;
+	int lock;
 
 	if (*maps && (*maps)->skeleton)
 		return true;
-	if (!*maps && !ebpf_maps_open(maps, error))
-		return false;
+	lock = hold_pins(error);
+	if (lock < 0 || (!*maps && !ebpf_maps_open(maps, error)))
+		goto failed;
 	if (!*maps)
-		ebpf_maps_unpin();
-	mkdir(EBPF_TOP, 0700);
-	if (mkdir(EBPF_PINS, 0700) < 0 && errno != EEXIST)
-		return refuse(error, EBPF_PINS);
+		remove_pins();
 	skeleton = load_skeleton(error);
 	if (!skeleton) {
 		if (!*maps)
 			ebpf_maps_unpin();
-		return false;
+		goto failed;
 	}
 	if (!*maps)
 		*maps = maps_new();
+	(*maps)->lock = lock;
 	(*maps)->skeleton = skeleton;
 	take_fds(*maps);
 	return take_over(*maps, error);
-}
-
-/* ---- pins ---- */
-
-void ebpf_maps_unpin(void)
-{
-	g_autoptr(GDir) pins = g_dir_open(EBPF_PINS, 0, NULL);
-	const char *name;
-
-	while (pins && (name = g_dir_read_name(pins))) {
-		g_autofree char *pin = g_build_filename(EBPF_PINS, name, NULL);
-
-		unlink(pin);
-	}
-	rmdir(EBPF_PINS);
-	rmdir(EBPF_TOP);
-}
-
-bool ebpf_maps_keep(const struct ebpf_maps *maps)
-{
-	bool kept = true;
-
-	for (unsigned i = 0; i < EBPF_MAPS; i++) {
-		g_autofree char *pin = pin_of(i);
-
-		if (access(pin, F_OK) == 0)
-			continue;
-		mkdir(EBPF_TOP, 0700);
-		mkdir(EBPF_PINS, 0700);
-		kept &= bpf_obj_pin(maps->fds[i], pin) == 0;
-	}
-	return kept;
+failed:
+	if (lock >= 0)
+		close(lock);
+	return false;
 }
 
 /* ---- entries ---- */

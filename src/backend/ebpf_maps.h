@@ -20,12 +20,14 @@ enum ebpf_map { EBPF_PROGRAMS, EBPF_ROUTERS, EBPF_STATES, EBPF_ADDRESSES, EBPF_P
 struct ebpf_maps {
 	int fds[EBPF_MAPS];
 	struct meter_bpf *skeleton; /* our programs; NULL: only the maps are open */
+	int lock;                   /* with our programs: held as long as they are */
 };
 
 /* Opens what is pinned; *maps is NULL where nothing is. */
 bool ebpf_maps_open(struct ebpf_maps **maps, GError **error);
 
-/* Makes what is not there, and has all routers run this version's program.  *maps may be open already. */
+/* Makes what is not there, and has all routers run this version's program.  *maps may be open already.  Fails while another
+ * process has them: what it knows of them must stay true. */
 bool ebpf_maps_load(struct ebpf_maps **maps, GError **error);
 
 void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */

@@ -109,7 +109,8 @@ static void insert(struct standings *standings, struct standing *standing)
 	g_hash_table_add(standings->slots, GUINT_TO_POINTER(standing->router.slot));
 }
 
-struct standing *standings_add(struct standings *standings, uint64_t cookie, const char *ns, const char *tag)
+struct standing *standings_add(struct standings *standings, uint64_t cookie, const char *ns, const char *directory,
+                               const char *tag)
 {
 	struct standing *standing;
 	uint32_t slot = 0;
@@ -121,6 +122,7 @@ struct standing *standings_add(struct standings *standings, uint64_t cookie, con
 	standing = standing_new(cookie);
 	standing->router.slot = slot;
 	g_strlcpy(standing->router.ns, ns, sizeof standing->router.ns);
+	g_strlcpy(standing->router.directory, directory, sizeof standing->router.directory);
 	g_strlcpy(standing->router.tag, tag, sizeof standing->router.tag);
 	insert(standings, standing);
 	return standing;
@@ -158,6 +160,7 @@ static void take_router(const void *key, void *data)
 	}
 	standing->router.tag[METER_TAG_LEN] = '\0';
 	standing->router.ns[METER_NS_LEN - 1] = '\0';
+	standing->router.directory[METER_DIRECTORY_LEN - 1] = '\0';
 	insert(reading->standings, standing);
 	reading->by_slot->pdata[standing->router.slot] = standing;
 }

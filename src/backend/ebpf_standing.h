@@ -32,7 +32,8 @@ void standings_free(struct standings *standings); /* takes NULL */
 struct standing *standings_find(const struct standings *standings, uint64_t cookie); /* or NULL */
 
 /* A new one, with nothing in it, and a slot of its own; NULL if there is none left. */
-struct standing *standings_add(struct standings *standings, uint64_t cookie, const char *ns, const char *tag);
+struct standing *standings_add(struct standings *standings, uint64_t cookie, const char *ns, const char *directory,
+                               const char *tag);
 
 /* It has nothing in the maps any more. */
 void standings_forget(struct standings *standings, struct standing *standing);

@@ -51,7 +51,7 @@ static void make_backends(struct node *node)
 {
 	node->backends[BACKEND_NFT] = backend_nft_new();
 	node->backends[BACKEND_IPTABLES] = backend_iptables_new(node->config->xtables_lock);
-	node->backends[BACKEND_EBPF] = backend_ebpf_new();
+	node->backends[BACKEND_EBPF] = backend_ebpf_new(node->config->netns_dir);
 	node->usual = node->backends[MAX(backend_named(node->config->backend), 0)];
 }
 
@@ -106,7 +106,7 @@ struct backend *node_backend_for(const struct node *node, const char *ns)
 
 static bool is_built(const char *name)
 {
-	struct backend *backend = backend_named(name) == BACKEND_EBPF ? backend_ebpf_new() : NULL;
+	struct backend *backend = backend_named(name) == BACKEND_EBPF ? backend_ebpf_new("") : NULL;
 	bool built = backend || backend_named(name) != BACKEND_EBPF;
 
 	if (backend)

@@ -415,13 +415,18 @@ static struct backend *make_iptables(void)
 	return backend_iptables_new(NULL);
 }
 
+static struct backend *make_ebpf(void)
+{
+	return backend_ebpf_new("/run/netns");
+}
+
 static const struct {
 	const char *name;
 	struct backend *(*make)(void);
 } backends[] = {
 	{ "nft", backend_nft_new },
 	{ "iptables", make_iptables },
-	{ "ebpf", backend_ebpf_new },
+	{ "ebpf", make_ebpf },
 };
 
 static const struct {

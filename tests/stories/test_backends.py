@@ -156,6 +156,8 @@ def test_sets_that_somebody_empties_and_rules_that_somebody_takes_are_made_again
     if backend == "nft":
         breaks = [["nft", "flush", "table", "ip", "fipmeter"], ["nft", "delete", "chain", "ip", "fipmeter", "prerouting"],
                   ["nft", "delete", "table", "ip", "fipmeter"]]
+    elif backend == "ebpf":
+        breaks = [["rm", f"/sys/fs/bpf/fipmeter/1/link-{cookie(lab, 'r1')}"], ["rm", "-r", "/sys/fs/bpf/fipmeter"]]
     else:
         breaks = [["ipset", "flush", "fipmeter_public"], ["ipset", "flush", "fipmeter_in_internet"],
                   ["iptables-legacy", "-t", "mangle", "-F", "PREROUTING"], ["iptables-legacy", "-t", "mangle", "-F"],
@@ -166,6 +168,7 @@ def test_sets_that_somebody_empties_and_rules_that_somebody_takes_are_made_again
         lab.run("r1", argv)
         meter.sample()
         meter.sample()
+        wait_for(lambda: standing(lab, "r1") == {backend}, "all to be made again")
         lab.send("far", FIP["a"], proto="udp", count=10, bytes=100)
         meter.sample()
         counted += 10
