@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The process that keeps a lab alive: it sits in a mount namespace of its own with a tmpfs on /run/netns.
+"""The process that keeps a lab alive: it sits in a mount namespace of its own with a tmpfs on /run/netns
+and a bpf file system on /sys/fs/bpf.
 
 Run as `unshare --mount --propagation private holder.py NAME PARENT`. All namespaces of the lab are files in that
 tmpfs, so the end of this process (and of those inside the lab) is the end of everything. It dies with its parent, and
@@ -24,6 +25,8 @@ def main():
     os.setsid()
     options = "mode=755,nosuid,nodev,noexec"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "fipmeter-lab", "/run/netns"], check=True)
+    # As systemd does on a host. Where the kernel has no bpf(2), nobody will miss it.
+    subprocess.run(["mount", "-t", "bpf", "-o", "mode=700", "bpf", "/sys/fs/bpf"], stderr=subprocess.DEVNULL)
     print("ready", flush=True)
     if sys.stdin.readline() != "keep\n":
         return 0

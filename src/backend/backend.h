@@ -44,6 +44,13 @@ struct place {
 	struct netlink *netfilter; /* NETLINK_NETFILTER, opened in it (kernel/netlink.h) */
 	const char *ns;            /* its name, for messages and for what the back end remembers of it */
 	bool alone;                /* nobody else can write there: no lock is needed */
+	uint64_t cookie;           /* of a namespace that is gone, of which there are remains: then ns_fd and netfilter are none */
+};
+
+/* What is left of a namespace, or stands there. */
+struct remains {
+	uint64_t cookie; /* netlink_ns_cookie() */
+	char ns[64];
 };
 
 /* What it takes to make what stands equal to a plan. */
@@ -56,7 +63,8 @@ enum change {
 struct backend {
 	const char *name;
 	enum basis basis;
-	const char *list; /* the system's own command that lists the counters, inside the namespace */
+	const char *list; /* the system's own command that lists the counters, inside the namespace ... */
+	bool list_outside; /* ... or outside, of all namespaces */
 	char *warning;    /* set by a call that is done and has something to tell all the same; the caller frees it */
 
 	/* What of ours is in the namespace, with the counters' values.  NULL on failure.  The caller frees.
@@ -92,11 +100,20 @@ struct backend {
 	/* The namespace is metered no more: what is remembered of it goes.  NULL: nothing ever is. */
 	void (*forget)(struct backend *backend, const struct place *place);
 
+	/* The next two are NULL where the counters are in the namespace, and go with it.
+	 *
+	 * leave: the namespace is gone and was read a last time; nothing of ours keeps it alive any longer.
+	 * remains: all namespaces of which there is something (struct remains; NULL on failure).  read() and remove() take
+	 * one that is gone by its cookie. */
+	bool (*leave)(struct backend *backend, const struct place *place, GError **error);
+	GArray *(*remains)(struct backend *backend, GError **error);
+
 	void (*free)(struct backend *backend);
 };
 
 struct backend *backend_nft_new(void);
 struct backend *backend_iptables_new(const char *xtables_lock); /* as xtlock_take() has it; may be NULL */
+struct backend *backend_ebpf_new(const char *netns_dir); /* NULL: not in this build */
 
 /* Can this kernel do it?  Tried for real in a namespace that is thrown away. */
 bool backend_probe(struct backend *backend, GError **error);

@@ -128,7 +128,7 @@ static struct snapshot *iptables_read(struct backend *backend, const struct plac
 /* ---- comparing ---- */
 
 /* A digest of all that the sets and rules of a plan depend on. */
-static char *plan_digest(const struct plan *plan)
+static char *layout_digest(const struct plan *plan)
 {
 	struct ipt_bank wanted;
 	char *digest;
@@ -172,7 +172,7 @@ static bool iptables_compare(struct backend *backend, const struct place *place,
                              const struct snapshot *found, enum change *change, GError **error)
 {
 	struct known *known = known_of(backend, place);
-	g_autofree char *digest = plan_digest(plan);
+	g_autofree char *digest = layout_digest(plan);
 	enum ipt_difference difference;
 	struct ipt_bank wanted;
 	bool same;
@@ -279,7 +279,7 @@ static bool iptables_sync(struct backend *backend, const struct place *place, co
                           const struct snapshot *found, GError **error)
 {
 	struct known *known = known_of(backend, place);
-	g_autofree char *digest = plan_digest(plan);
+	g_autofree char *digest = layout_digest(plan);
 	bool inside = found->generation && known->live >= 0 && g_str_equal(found->generation, tag);
 	unsigned other = found->generation ? 1 - (unsigned)MAX(known->live, 0) : 0;
 

@@ -245,35 +245,6 @@ static struct snapshot *nft_read(struct backend *backend, const struct place *pl
 
 /* ---- changing ---- */
 
-/* A digest of all that the layout of a plan depends on. */
-static char *plan_digest(const struct plan *plan)
-{
-	g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
-	uint32_t head[] = { plan->gateway, plan->dvr, plan->meters->len, plan->local->len, plan->ranges->len };
-
-	g_checksum_update(sum, (const guchar *)head, sizeof head);
-	for (unsigned i = 0; i < plan->meters->len; i++) {
-		const struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
-		uint32_t words[] = { meter->key.kind, meter->key.address, meter->fixed };
-
-		g_checksum_update(sum, (const guchar *)words, sizeof words);
-		g_checksum_update(sum, (const guchar *)meter->key.class_name, strlen(meter->key.class_name) + 1);
-	}
-	for (unsigned i = 0; i < plan->local->len; i++) {
-		const struct prefix *prefix = &g_array_index(plan->local, struct prefix, i);
-		uint32_t words[] = { prefix->address, prefix->length };
-
-		g_checksum_update(sum, (const guchar *)words, sizeof words);
-	}
-	for (unsigned i = 0; i < plan->ranges->len; i++) {
-		const struct class_range *range = &g_array_index(plan->ranges, struct class_range, i);
-
-		g_checksum_update(sum, (const guchar *)&range->last, sizeof range->last);
-		g_checksum_update(sum, (const guchar *)range->class_name, strlen(range->class_name) + 1);
-	}
-	return g_strdup(g_checksum_get_string(sum));
-}
-
 static void remember_home(struct nft *nft, const char *ns, const char *tag, uint64_t table, uint64_t content)
 {
 	struct home *home = g_new(struct home, 1);

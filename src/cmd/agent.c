@@ -61,6 +61,7 @@ static bool cycle(struct node *node, enum look which, GError **error)
 	    !look(node, which, error))                   /* what is there, and what to count */
 		return false;
 	if (!cycle_part(node, error) ||                  /* last readings of namespaces that went */
+	    !cycle_remains(node, error) ||               /* and of those that went while we were away */
 	    !cycle_evict(node, error))                   /* what another back end left */
 		return false;
 	cycle_read(node);                                /* what stands there, and what it has counted */

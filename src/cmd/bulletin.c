@@ -110,6 +110,8 @@ static char *list_command(const struct node *node, const struct site *site)
 {
 	g_autofree char *file = NULL, *quoted = NULL;
 
+	if (site->backend->list_outside)
+		return g_strdup(site->backend->list);
 	if (g_str_equal(node->config->netns_dir, SYSTEMS_DIR))
 		return g_strdup_printf("ip netns exec %s %s", site->ns, site->backend->list);
 	file = g_build_filename(node->config->netns_dir, site->ns, NULL);

@@ -12,6 +12,9 @@
 /* Last readings of the namespaces that are gone, which are closed by that. */
 bool cycle_part(struct node *node, GError **error);
 
+/* Last readings of those of which only counters are left: they went while no agent was there.  In a cycle about all. */
+bool cycle_remains(struct node *node, GError **error);
+
 /* Takes down what other back ends have left in the sites that this process sees for the first time. */
 bool cycle_evict(struct node *node, GError **error);
 

@@ -13,7 +13,7 @@ static bool everything(const struct site *site)
 
 static bool detach(struct node *node, GError **error)
 {
-	if (!look(node, LOOK_ALL, error) || !cycle_evict(node, error))
+	if (!look(node, LOOK_ALL, error) || !cycle_remains(node, error) || !cycle_evict(node, error))
 		return false;
 	cycle_read(node);
 	return cycle_take_down(node, everything, error);

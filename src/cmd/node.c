@@ -53,22 +53,28 @@ static void override(char **setting, const char *option)
 
 static int backend_named(const char *name)
 {
-	return g_str_equal(name, "nft") ? BACKEND_NFT : g_str_equal(name, "iptables") ? BACKEND_IPTABLES : -1;
+	static const char *const names[BACKENDS] = { "nft", "iptables", "ebpf" };
+
+	for (int i = 0; i < BACKENDS; i++)
+		if (g_str_equal(names[i], name))
+			return i;
+	return -1; /* auto */
 }
 
 static void make_backends(struct node *node)
 {
 	node->backends[BACKEND_NFT] = backend_nft_new();
 	node->backends[BACKEND_IPTABLES] = backend_iptables_new(node->config->xtables_lock);
+	node->backends[BACKEND_EBPF] = backend_ebpf_new(node->config->netns_dir);
 	node->usual = node->backends[MAX(backend_named(node->config->backend), 0)];
 }
 
-/* Of `auto` the first that works. */
+/* Of `auto` the first that works; ebpf is taken by who asks for it only. */
 static bool choose_usual(struct node *node, GError **error)
 {
 	GError *first = NULL;
 
-	for (unsigned i = 0; i < BACKENDS && node->backends[i]; i++) {
+	for (unsigned i = 0; i < BACKEND_EBPF; i++) {
 		g_autoptr(GError) refusal = NULL;
 
 		node->usual = node->backends[i];
@@ -112,6 +118,32 @@ struct backend *node_backend_for(const struct node *node, const char *ns)
 	return name ? node->backends[backend_named(name)] : node->usual;
 }
 
+static bool is_built(const char *name)
+{
+	struct backend *backend = backend_named(name) == BACKEND_EBPF ? backend_ebpf_new("") : NULL;
+	bool built = backend || backend_named(name) != BACKEND_EBPF;
+
+	if (backend)
+		backend->free(backend);
+	return built;
+}
+
+/* What the configuration names may have been left out when this was built. */
+static bool check_backends(const struct config *config, GError **error)
+{
+	const char *missing = is_built(config->backend) ? NULL : config->backend;
+	GHashTableIter each;
+	void *name;
+
+	g_hash_table_iter_init(&each, config->router_backends);
+	while (!missing && g_hash_table_iter_next(&each, NULL, &name))
+		missing = is_built(name) ? NULL : name;
+	if (missing)
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
+		            "back end %s is not in this build (right: auto, nft or iptables)", missing);
+	return !missing;
+}
+
 struct config *node_load_config(const struct node_options *options, GError **error)
 {
 	SCOPED(config) *config = cmd_load_config(options->config, error);
@@ -126,9 +158,11 @@ struct config *node_load_config(const struct node_options *options, GError **err
 		config->interval_s = options->interval_s;
 	if (!g_str_equal(config->backend, "auto") && backend_named(config->backend) < 0) {
 		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
-		            "back end %s is not in this build (right: auto, nft or iptables)", config->backend);
+		            "there is no back end %s (right: auto, nft, iptables or ebpf)", config->backend);
 		return NULL;
 	}
+	if (!check_backends(config, error))
+		return NULL;
 	return g_steal_pointer(&config);
 }
 

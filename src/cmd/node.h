@@ -17,7 +17,7 @@
 #include "inventory/watch.h"
 #include "store/store.h"
 
-enum { BACKEND_NFT, BACKEND_IPTABLES, BACKENDS };
+enum { BACKEND_NFT, BACKEND_IPTABLES, BACKEND_EBPF, BACKENDS };
 
 /* A router namespace, from when it is first seen until it is gone. */
 struct site {
@@ -56,7 +56,7 @@ struct bulletin;
 struct node {
 	struct config *config;
 	char *name;
-	struct backend *backends[BACKENDS]; /* all of this build */
+	struct backend *backends[BACKENDS]; /* all of this build; the last may be NULL */
 	struct backend *usual;        /* the one for a router for which nothing else is configured */
 	struct store *store;          /* NULL for those who only look */
 	struct ledger *ledger;
@@ -92,7 +92,7 @@ void node_options_clear(struct node_options *options);
 #define NODE_OPTIONS(options) \
 	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &(options)->config, "Configuration (" CONFIG_PATH ")", "FILE" }, \
 	{ "netns-dir", 0, 0, G_OPTION_ARG_FILENAME, &(options)->netns_dir, "Where the network namespaces are", "DIR" }, \
-	{ "backend", 0, 0, G_OPTION_ARG_STRING, &(options)->backend, "How to count: auto, nft, iptables", "NAME" }, \
+	{ "backend", 0, 0, G_OPTION_ARG_STRING, &(options)->backend, "How to count: auto, nft, iptables, ebpf", "NAME" }, \
 	{ "node", 0, 0, G_OPTION_ARG_STRING, &(options)->node, "This node's name in the records", "NAME" }
 #define NODE_STATE_OPTION(options) \
 	{ "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &(options)->state_dir, "Where the usage is kept", "DIR" }

@@ -266,8 +266,8 @@ static bool take_routers(struct config *config, const struct place *place, const
 {
 	g_auto(GStrv) routers = g_strsplit(value, ",", -1);
 
-	if (!g_str_equal(place->key, "nft") && !g_str_equal(place->key, "iptables"))
-		return refuse(place, error, "no back end (right: nft, iptables)");
+	if (!g_str_equal(place->key, "nft") && !g_str_equal(place->key, "iptables") && !g_str_equal(place->key, "ebpf"))
+		return refuse(place, error, "no back end (right: nft, iptables, ebpf)");
 	for (unsigned i = 0; routers[i]; i++) {
 		g_autofree char *router = g_ascii_strdown(g_strstrip(routers[i]), -1);
 		const char *other = g_hash_table_lookup(config->router_backends, router);

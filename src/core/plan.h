@@ -31,6 +31,9 @@ bool plan_awaits_address(const struct plan *plan);
 /* True if the router has no SNAT rule: what is no floating IP's is counted, but nobody's. */
 bool plan_has_unattributed(const struct plan *plan);
 
+/* A digest of all that a back end makes of a plan.  The caller frees. */
+char *plan_digest(const struct plan *plan);
+
 /* The name of a counter, for people and for the system's own tools: traffic_198.51.100.7_vm_in_internet,
  * traffic_snat_198.51.100.1_out_cloud, traffic_unattributed_in_free.  The caller frees. */
 char *plan_counter_name(const struct meter_key *key, bool out);

@@ -159,6 +159,17 @@ static void drain(struct netlink *netlink)
 	while (got >= 0 || errno == EINTR || errno == ENOBUFS);
 }
 
+bool netlink_ns_cookie(struct netlink *netlink, uint64_t *cookie, GError **error)
+{
+	socklen_t length = sizeof *cookie;
+
+	if (getsockopt(mnl_socket_get_fd(netlink->socket), SOL_SOCKET, SO_NETNS_COOKIE, cookie, &length) == 0)
+		return true;
+	g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_UNSUPPORTED, "cannot tell a network namespace from others: %s "
+	            "(it takes kernel 5.14)", g_strerror(errno));
+	return false;
+}
+
 static bool send_all(struct netlink *netlink, const void *messages, size_t length, GError **error)
 {
 	ssize_t sent;

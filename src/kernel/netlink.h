@@ -9,6 +9,7 @@
 #include <glib.h>
 #include <libmnl/libmnl.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define NETLINK_ERROR (g_quark_from_static_string("fipmeter-netlink"))
 enum netlink_error {
@@ -27,6 +28,10 @@ struct netlink;
  * netlink_close().  ns_fd -1: the process's own namespace. */
 struct netlink *netlink_open(int ns_fd, int bus, GError **error);
 void netlink_close(struct netlink *netlink); /* takes NULL */
+
+/* The cookie of the socket's namespace, which no other one has or had since the boot (SO_NETNS_COOKIE, kernel 5.14 and
+ * later). */
+bool netlink_ns_cookie(struct netlink *netlink, uint64_t *cookie, GError **error);
 
 /* Sends one request (its sequence number is set here) and hands each answer to call, which returns MNL_CB_OK, or
  * MNL_CB_ERROR with errno set.  Dumps run to their end.  call NULL: only the acknowledgement counts. */

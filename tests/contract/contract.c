@@ -176,6 +176,9 @@ static struct pair *pair_new(const struct setting *setting, const char *configur
 static void pair_free(struct pair *pair)
 {
 	for (unsigned i = 0; i < 2; i++) {
+		struct place place = world_place(pair->worlds[i]);
+
+		g_assert_true(pair->backends[i]->remove(pair->backends[i], &place, NULL)); /* some of it outlives a namespace */
 		snapshot_free(pair->found[i]);
 		pair->backends[i]->free(pair->backends[i]);
 		world_free(pair->worlds[i]);
@@ -391,6 +394,7 @@ static void test_stop_keeps_the_counters_and_remove_leaves_nothing(const void *d
 	}
 	ruleset = world_ruleset(pair->worlds[1]);
 	g_assert_cmpstr(ruleset, ==, "");
+	g_assert_false(g_file_test("/sys/fs/bpf/fipmeter", G_FILE_TEST_EXISTS));
 	pair_free(pair);
 }
 
@@ -411,12 +415,18 @@ static struct backend *make_iptables(void)
 	return backend_iptables_new(NULL);
 }
 
+static struct backend *make_ebpf(void)
+{
+	return backend_ebpf_new("/run/netns");
+}
+
 static const struct {
 	const char *name;
 	struct backend *(*make)(void);
 } backends[] = {
 	{ "nft", backend_nft_new },
 	{ "iptables", make_iptables },
+	{ "ebpf", make_ebpf },
 };
 
 static const struct {
@@ -436,6 +446,15 @@ static const struct {
 	{ "probe", test_the_kernel_here_passes_the_probe, make_router },
 };
 
+static bool is_built(struct backend *(*make)(void))
+{
+	struct backend *backend = make();
+
+	if (backend)
+		backend->free(backend);
+	return backend;
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -443,11 +462,11 @@ int main(int argc, char **argv)
 		g_printerr("contract: needs root, for namespaces of its own\n");
 		return 1;
 	}
+	world_enter();
 	for (unsigned i = 0; i < G_N_ELEMENTS(backends); i++)
-		for (unsigned j = 0; j < G_N_ELEMENTS(clauses); j++) {
+		for (unsigned j = 0; is_built(backends[i].make) && j < G_N_ELEMENTS(clauses); j++) {
 			struct setting *setting = g_new(struct setting, 1);
 			g_autofree char *path = g_strdup_printf("/contract/%s/%s", backends[i].name, clauses[j].name);
-
 			*setting = (struct setting){ .backend = backends[i].make, .router = clauses[j].router };
 			g_test_add_data_func_full(path, setting, clauses[j].test, g_free);
 		}

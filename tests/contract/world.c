@@ -14,7 +14,9 @@
 #include <net/if.h>
 #include <netinet/ip.h>
 #include <string.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 static const char *const device_names[] = { "qg-contract", "rfp-contract", "qr-contract", "qr-second", "ha-contract" };
@@ -25,6 +27,13 @@ struct world {
 	struct netlink *netfilter;
 	int devices[G_N_ELEMENTS(device_names)];
 };
+
+void world_enter(void)
+{
+	g_assert_cmpint(unshare(CLONE_NEWNS), ==, 0);
+	g_assert_cmpint(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), ==, 0);
+	g_assert_cmpint(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), ==, 0);
+}
 
 static void command(const struct world *world, const char *format, ...) G_GNUC_PRINTF(2, 3);
 

@@ -12,6 +12,9 @@
 
 struct world;
 
+/* Once: into a mount namespace of the test's own, where pins of bpf(2) are nobody else's. */
+void world_enter(void);
+
 /* Makes router real (or not). The router must outlive the world. */
 struct world *world_new(const struct router *router, bool real);
 void world_free(struct world *world);

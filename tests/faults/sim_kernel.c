@@ -360,6 +360,13 @@ void supervisor_sampled(const char *status, int64_t interval_us)
 {
 }
 
+/* Of the back end that is left out. */
+bool netlink_ns_cookie(struct netlink *netlink, uint64_t *cookie, GError **error)
+{
+	g_set_error(error, NETLINK_ERROR, NETLINK_ERROR_UNSUPPORTED, "there are no cookies");
+	return false;
+}
+
 /* ---- privileges: all ---- */
 
 bool capability_check_looking(GError **error)

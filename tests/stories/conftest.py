@@ -22,6 +22,24 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "own_lab(*routers): the story changes the lab, so it gets one for itself")
 
 
+# What ebpf is held to in any run; the rest by FIPMETER_ALL=1.
+FILES_FOR_EBPF = {"test_truth_table.py", "test_seed.py", "test_follow.py", "test_restart.py", "test_detach.py",
+                  "test_backends.py", "test_ebpf.py", "test_unit_file.py"}
+
+
+def is_wanted(item):
+    call = getattr(item, "callspec", None)
+    return (os.environ.get("FIPMETER_ALL") or item.path.name in FILES_FOR_EBPF
+            or not call or call.params.get("backend") != "count-ebpf")
+
+
+def pytest_collection_modifyitems(config, items):
+    left_out = [item for item in items if not is_wanted(item)]
+    items[:] = [item for item in items if is_wanted(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
@@ -67,7 +85,7 @@ def flavour(request):
     return request.param
 
 
-@pytest.fixture(scope="session", params=["count-nft", "count-iptables"])
+@pytest.fixture(scope="session", params=["count-nft", "count-iptables", "count-ebpf"])
 def backend(request):
     """What counts in the kernel."""
     return request.param.removeprefix("count-")

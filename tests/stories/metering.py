@@ -75,7 +75,10 @@ class Meter:
         return self.command("agent", "--once", *more, status=status)
 
     def detach(self, status=0):
-        return self.command("detach", status=status)
+        done = self.command("detach", status=status)
+        pins = self.lab.sh(["find", "/sys/fs/bpf/fipmeter"]).stdout
+        assert status or not pins, f"left behind in the kernel:\n{pins}"
+        return done
 
     def audit(self):
         return self.command("audit")

@@ -5,7 +5,8 @@ import re
 
 LISTINGS = [["iptables-nft-save"], ["iptables-legacy-save"], ["ip6tables-nft-save"], ["ip6tables-legacy-save"],
             ["nft", "list", "ruleset"], ["ipset", "list"], ["cat", "/proc/net/ip_tables_names"],
-            ["cat", "/proc/net/ip6_tables_names"], ["tc", "qdisc", "show"], ["ip", "-d", "link"], ["ip", "route"]]
+            ["cat", "/proc/net/ip6_tables_names"], ["tc", "qdisc", "show"], ["ip", "-d", "link"], ["ip", "route"],
+            ["find", "/sys/fs/bpf", "-path", "*fipmeter*"]]
 
 
 def _without_counters(text):

@@ -19,10 +19,11 @@ MAY_INCLUDE = {
     "ship": {"ship", "store", "core"},
     "owners": {"owners", "store", "core"},
     "store": {"store", "kernel", "core"},
-    "backend": {"backend", "kernel", "core"},
+    "backend": {"backend", "kernel", "core", "bpf"},
     "inventory": {"inventory", "kernel", "core"},
     "kernel": {"kernel", "core"},
     "core": {"core"},
+    "bpf": {"bpf"},                         # beside src: what runs in the kernel, and the header shared with it
 }
 # What core may know of the world: GLib, and those parts of libc that ask the system nothing.
 CORE_KNOWS = {"glib.h", "arpa/inet.h", "ctype.h", "errno.h", "float.h", "inttypes.h", "limits.h", "math.h",
@@ -101,7 +102,7 @@ def test_core_knows_glib_and_libc_and_nothing_of_the_system():
 
 @pytest.mark.parametrize("library, rooms", [
     (r"sqlite3\.h", {"store", "owners"}), (r"lib(?:mnl|nftnl|iptc)/.*", {"kernel", "inventory", "backend"}),
-    (r"libpq.*", {"ship"}), (r"microhttpd\.h", {"web"}), (r"curl/.*", {"owners"}), (r"libsmartcols.*", {"cmd"}),
+    (r"bpf/.*", {"backend"}), (r"libpq.*", {"ship"}), (r"microhttpd\.h", {"web"}), (r"curl/.*", {"owners"}), (r"libsmartcols.*", {"cmd"}),
 ])
 def test_each_library_is_known_in_its_rooms_only(library, rooms):
     wrong = [f"{name(path)} includes <{include}>" for path in sources() for include in includes(path)[1]

@@ -11,7 +11,7 @@ from metering import wait_for
 from witness import Witness, stream
 
 A = floating("a")
-OTHER = {"nft": "iptables", "iptables": "nft"}
+OTHER = {"nft": "iptables", "iptables": "nft", "ebpf": "nft"}
 
 pytestmark = pytest.mark.own_lab("r1", "r2")
 
@@ -25,7 +25,15 @@ def standing(lab, router):
     tables = lab.run(router, ["nft", "list", "tables"])
     sets = lab.run(router, ["ipset", "list", "-name"])
     rules = lab.run(router, ["iptables-legacy-save", "-t", "mangle"])
-    return {name for name, there in (("nft", "fipmeter" in tables), ("iptables", "fipmeter" in sets + rules)) if there}
+    links = lab.sh(["ls", "/sys/fs/bpf/fipmeter/1"]).stdout
+    return {name for name, there in (("nft", "fipmeter" in tables), ("iptables", "fipmeter" in sets + rules),
+                                     ("ebpf", f"link-{cookie(lab, router)}" in links)) if there}
+
+
+def cookie(lab, router):
+    """The cookie of a router's namespace (SO_NETNS_COOKIE)."""
+    ask = "import socket; print(int.from_bytes(socket.socket().getsockopt(socket.SOL_SOCKET, 71, 8), 'little'))"
+    return int(lab.run(router, ["/usr/bin/python3", "-c", ask]))
 
 
 def test_auto_takes_nft(lab, meter):
@@ -148,6 +156,8 @@ def test_sets_that_somebody_empties_and_rules_that_somebody_takes_are_made_again
     if backend == "nft":
         breaks = [["nft", "flush", "table", "ip", "fipmeter"], ["nft", "delete", "chain", "ip", "fipmeter", "prerouting"],
                   ["nft", "delete", "table", "ip", "fipmeter"]]
+    elif backend == "ebpf":
+        breaks = [["rm", f"/sys/fs/bpf/fipmeter/1/link-{cookie(lab, 'r1')}"], ["rm", "-r", "/sys/fs/bpf/fipmeter"]]
     else:
         breaks = [["ipset", "flush", "fipmeter_public"], ["ipset", "flush", "fipmeter_in_internet"],
                   ["iptables-legacy", "-t", "mangle", "-F", "PREROUTING"], ["iptables-legacy", "-t", "mangle", "-F"],
@@ -158,6 +168,7 @@ def test_sets_that_somebody_empties_and_rules_that_somebody_takes_are_made_again
         lab.run("r1", argv)
         meter.sample()
         meter.sample()
+        wait_for(lambda: standing(lab, "r1") == {backend}, "all to be made again")
         lab.send("far", FIP["a"], proto="udp", count=10, bytes=100)
         meter.sample()
         counted += 10

@@ -24,20 +24,24 @@ def sum_in(meter):
 
 
 @GOINGS
-def test_a_router_that_went_between_two_looks_leaves_a_gap_from_its_last_reading(lab, meter, going):
+def test_a_router_that_went_between_two_looks_leaves_a_gap_from_its_last_reading(lab, meter, going, backend):
     meter.once()
     send(lab, 10)
     meter.once()
-    send(lab, 5)            # these go with the namespace
+    send(lab, 5)            # these go with the namespace, unless the counters are outside
     getattr(lab, going)("r2")
     meter.once()
+    if backend == "ebpf":
+        expect(lab, meter.usage(), {(*F, "internet"): (15, 1500, 0, 0)})
+        assert not gaps(meter, "r2")
+        return
     expect(lab, meter.usage(), {(*F, "internet"): (10, 1000, 0, 0)})
     metered = [row for row in meter.coverage("r2") if row["state"] == "metered"]
     assert [row["start"] for row in gaps(meter, "r2")] == [metered[-1]["end"]]
 
 
 @GOINGS
-def test_a_router_that_comes_back_is_metered_anew_and_nothing_twice(lab, meter, going):
+def test_a_router_that_comes_back_is_metered_anew_and_nothing_twice(lab, meter, going, backend):
     meter.once()
     send(lab, 10)
     meter.once()
@@ -49,12 +53,12 @@ def test_a_router_that_comes_back_is_metered_anew_and_nothing_twice(lab, meter, 
     lab.send("g", FAR, proto="udp", count=3, bytes=100)
     meter.once()
     expect(lab, meter.usage(), {(*F, "internet"): (17, 1700, 0, 0), (*R2, "internet"): (0, 0, 3, 300)})
-    assert gaps(meter, "r2")
+    assert backend == "ebpf" or gaps(meter, "r2")
     assert meter.states("r2")[-1] == "metered"
 
 
 @GOINGS
-def test_a_router_that_went_and_came_back_while_nobody_looked_is_not_taken_for_the_old_one(lab, meter, going):
+def test_a_router_that_went_and_came_back_while_nobody_looked_is_not_taken_for_the_old_one(lab, meter, going, backend):
     """The same name, and more traffic than before: a difference to the old baseline would be wrong and plausible."""
     meter.once()
     send(lab, 10)
@@ -66,7 +70,8 @@ def test_a_router_that_went_and_came_back_while_nobody_looked_is_not_taken_for_t
     meter.once()            # nothing of ours stands there: these 50 were not counted
     send(lab, 20)
     meter.once()
-    expect(lab, meter.usage(), {(*F, "internet"): (30, 3000, 0, 0)})
+    kept = 5 if backend == "ebpf" else 0
+    expect(lab, meter.usage(), {(*F, "internet"): (30 + kept, 3000 + 100 * kept, 0, 0)})
     assert gaps(meter, "r2")
 
 

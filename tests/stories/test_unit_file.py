@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from accounts import FIP
 from metering import PROGRAM
-from test_capabilities import CAPABILITIES
+from test_capabilities import CAPABILITIES, SETPRIV
 
 UNIT = PROGRAM.parent / "packaging/fipmeter-agent.service"
 
@@ -30,6 +30,26 @@ def test_its_exposure_is_at_most_two_and_a_half():
 
 def test_it_has_the_capabilities_that_the_stories_run_with():
     assert settings("CapabilityBoundingSet") == [" ".join(f"CAP_{name.upper()}" for name in CAPABILITIES)]
+
+
+def test_it_sees_processes_of_others_although_they_are_hidden():
+    """ProtectProc is a /proc mounted with hidepid; what is asked for is what kernel/xtlock.c reads."""
+    assert settings("ProtectProc") == ["ptraceable"]
+    stranger = subprocess.Popen(["setpriv", "--reuid", "65534", "--clear-groups", "sleep", "60"])
+    try:
+        look = f"mount -t proc -o hidepid=ptraceable proc /proc && exec \"$@\" ls /proc/{stranger.pid}/root/run"
+        done = run("unshare", "--mount", "sh", "-c", look, "sh", *SETPRIV)
+        assert done.returncode == 0 and done.stdout, done.stderr
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_the_back_end_ebpf_can_write_its_pins():
+    """/sys is read-only for it, except for this directory, which has to be there when the mounts are made."""
+    (made,) = settings("ExecStartPre")
+    assert made.startswith("-+") and made.endswith(" /sys/fs/bpf/fipmeter")
+    assert settings("ReadWritePaths") == ["/run -/sys/fs/bpf/fipmeter"]
 
 
 def members(name):

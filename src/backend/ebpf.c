@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ebpf back end: a program at netfilter's prerouting hook, before fragments are put together, counts what is on the
+ * wire into a map (bpf/meter.bpf.c).
+ *
+ * Maps and links are pinned, so all counts on while no agent runs.  What stands is read out of the maps once, and
+ * changed together with them (ebpf_standing.h).  Addresses change one by one; classes and local prefixes together with the
+ * gateway address by one write, which leads to a table of prefixes that was made before.  The entries of the table before
+ * go when no packet looks at them any more: at bury().
+ *
+ * A pinned link keeps its namespace alive, and the counters are in no namespace at all: hence leave() and remains().
+ */
+#include "backend/backend.h"
+
+#include "backend/ebpf_change.h"
+#include "backend/ebpf_maps.h"
+#include "backend/ebpf_standing.h"
+#include "core/plan.h"
+#include "kernel/bpffs.h"
+#include "kernel/clock.h"
+#include "kernel/netlink.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+struct ebpf {
+	struct backend backend;
+	struct ebpf_maps *maps; /* NULL: nothing of ours is there */
+	struct standings *standings;
+	char *netns_dir;
+};
+
+/* ---- opening ---- */
+
+static void forget(struct ebpf *ebpf)
+{
+	g_clear_pointer(&ebpf->maps, ebpf_maps_close);
+	g_clear_pointer(&ebpf->standings, standings_free);
+}
+
+/* Takes what is pinned, unless it is open already. */
+static bool open_maps(struct ebpf *ebpf, GError **error)
+{
+	if (!ebpf->maps && !ebpf_maps_open(&ebpf->maps, error))
+		return false;
+	if (ebpf->maps && !ebpf->standings)
+		ebpf->standings = standings_read(ebpf->maps, error);
+	return !ebpf->maps || ebpf->standings;
+}
+
+/* Makes what is missing, and has the programs of this build run. */
+static bool load_maps(struct ebpf *ebpf, GError **error)
+{
+	int lock;
+	bool done;
+
+	if (!bpffs_mount(EBPF_FS, error))
+		return false;
+	if (ebpf->maps && ebpf->maps->skeleton)
+		return true;
+	lock = bpffs_lock(EBPF_TOP, error);
+	if (lock < 0)
+		return false;
+	done = ebpf_maps_load(&ebpf->maps, error) && open_maps(ebpf, error);
+	close(lock);
+	return done;
+}
+
+static bool cookie_of(const struct place *place, uint64_t *cookie, GError **error)
+{
+	*cookie = place->cookie;
+	return place->cookie || netlink_ns_cookie(place->netfilter, cookie, error);
+}
+
+/* What stands in the namespace: *standing is NULL where there is nothing. */
+static bool find(struct ebpf *ebpf, const struct place *place, uint64_t *cookie, struct standing **standing, GError **error)
+{
+	*standing = NULL;
+	if (!open_maps(ebpf, error) || !cookie_of(place, cookie, error))
+		return false;
+	if (ebpf->standings)
+		*standing = standings_find(ebpf->standings, *cookie);
+	return true;
+}
+
+/* ---- reading ---- */
+
+/* A packet that had no counter is the trace of somebody who has taken one away. */
+static bool has_lost(const struct ebpf *ebpf, const struct standing *standing)
+{
+	struct meter_counter_key key = standing_lost(standing);
+	struct meter_counts lost;
+
+	return !ebpf_get_counter(ebpf->maps, &key, &lost) || lost.in_packets || lost.out_packets;
+}
+
+static void read_counters(const struct ebpf *ebpf, const struct standing *standing, struct snapshot *snapshot)
+{
+	GHashTableIter each;
+	void *key;
+
+	g_hash_table_iter_init(&each, standing->counters);
+	while (g_hash_table_iter_next(&each, &key, NULL)) {
+		struct reading reading;
+		struct meter_counts counts;
+
+		if (((struct meter_counter_key *)key)->kind == METER_LOST)
+			continue;
+		if (!standing_meter(key, &reading.key) || !ebpf_get_counter(ebpf->maps, key, &counts)) {
+			snapshot->intact = false;
+			continue;
+		}
+		reading.counts = (struct counts){ counts.in_bytes, counts.in_packets, counts.out_bytes, counts.out_packets };
+		g_array_append_val(snapshot->readings, reading);
+	}
+	g_array_sort(snapshot->readings, snapshot_compare);
+}
+
+static struct snapshot *ebpf_read(struct backend *backend, const struct place *place, GError **error)
+{
+	struct ebpf *ebpf = (struct ebpf *)backend;
+	struct snapshot *snapshot;
+	struct standing *standing;
+	uint64_t cookie;
+
+	if (!find(ebpf, place, &cookie, &standing, error))
+		return NULL;
+	snapshot = snapshot_new();
+	snapshot->intact = true;
+	if (!standing) {
+		snapshot->at = clock_now();
+		return snapshot;
+	}
+	snapshot->intact = !standing->router.going && standing->state.table && ebpf_maps_keep(ebpf->maps) &&
+	                   ebpf_link_stands(cookie) && !has_lost(ebpf, standing);
+	if (!standing->router.going) {
+		snapshot->generation = g_strdup(standing->router.tag);
+		read_counters(ebpf, standing, snapshot);
+	}
+	snapshot->at = clock_now();
+	return snapshot;
+}
+
+/* ---- changing ---- */
+
+static bool ebpf_compare(struct backend *backend, const struct place *place, const struct plan *plan,
+                         const struct snapshot *found, enum change *change, GError **error)
+{
+	struct ebpf *ebpf = (struct ebpf *)backend;
+	g_autofree char *digest = plan_digest(plan);
+	struct standing *standing;
+	uint64_t cookie;
+
+	*change = CHANGE_INSIDE;
+	if (!found->generation)
+		return true;
+	if (!load_maps(ebpf, error) || !find(ebpf, place, &cookie, &standing, error))
+		return false;
+	if (!standing)
+		return true;
+	if (!standing->plan && ebpf_change_is_none(standing, plan))
+		standing->plan = g_strdup(digest);
+	if (!g_strcmp0(standing->plan, digest))
+		*change = CHANGE_NONE;
+	return true;
+}
+
+/* The netns directory, whatever name it has in this mount namespace. */
+static char *directory_of(const struct ebpf *ebpf)
+{
+	struct stat file;
+
+	if (stat(ebpf->netns_dir, &file) < 0)
+		return g_strdup("");
+	return g_strdup_printf("%u-%u-%" G_GUINT64_FORMAT, major(file.st_dev), minor(file.st_dev), (guint64)file.st_ino);
+}
+
+static bool make_router(struct ebpf *ebpf, const struct place *place, uint64_t cookie, const char *tag,
+                        struct standing **standing, GError **error)
+{
+	g_autofree char *directory = directory_of(ebpf);
+
+	if (strlen(place->ns) >= METER_NS_LEN) {
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED, "a name of %zu characters is too long", strlen(place->ns));
+		return false;
+	}
+	*standing = standings_add(ebpf->standings, cookie, place->ns, directory, tag);
+	if (!*standing) {
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED, "there are %d routers already", METER_ROUTERS);
+		return false;
+	}
+	if (ebpf_put(ebpf->maps, EBPF_STATES, &(*standing)->router.slot, &(*standing)->state, EBPF_ANY, error) &&
+	    ebpf_put(ebpf->maps, EBPF_ROUTERS, &cookie, &(*standing)->router, EBPF_NEW, error))
+		return true;
+	standings_forget(ebpf->standings, *standing);
+	return false;
+}
+
+static bool sync_maps(struct ebpf *ebpf, const struct place *place, const struct plan *plan, const char *tag,
+                      const struct snapshot *found, GError **error)
+{
+	struct standing *standing;
+	uint64_t cookie;
+
+	if (!find(ebpf, place, &cookie, &standing, error))
+		return false;
+	if (!found->generation && standing) {
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_EXISTS, "something of ours is there already");
+		return false;
+	}
+	if (found->generation && !standing) {
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_AGAIN, "what was there is gone");
+		return false;
+	}
+	if (!standing && !make_router(ebpf, place, cookie, tag, &standing, error))
+		return false;
+	return ebpf_change_apply(ebpf->maps, ebpf->standings, standing, plan, error) &&
+	       (ebpf_link_stands(cookie) || ebpf_link_make(ebpf->maps, place->ns_fd, cookie, error));
+}
+
+static bool keep(const struct ebpf *ebpf, GError **error)
+{
+	if (ebpf_maps_keep(ebpf->maps))
+		return true;
+	g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED, "the maps cannot be pinned in %s", EBPF_PINS);
+	return false;
+}
+
+/* Who makes the first router of all must not meet who removes the last one. */
+static bool ebpf_sync(struct backend *backend, const struct place *place, const struct plan *plan, const char *tag,
+                      const struct snapshot *found, GError **error)
+{
+	struct ebpf *ebpf = (struct ebpf *)backend;
+	bool done;
+	int lock;
+
+	if (!load_maps(ebpf, error))
+		return false;
+	lock = bpffs_lock(EBPF_TOP, error);
+	if (lock < 0)
+		return false;
+	done = keep(ebpf, error) && sync_maps(ebpf, place, plan, tag, found, error);
+	if (!done)
+		g_clear_pointer(&ebpf->standings, standings_free);
+	close(lock);
+	return done;
+}
+
+static bool ebpf_lacks(struct backend *backend, const struct place *place, const struct plan *plan, bool *lacks,
+                       GError **error)
+{
+	struct standing *standing;
+	uint64_t cookie;
+
+	if (!find((struct ebpf *)backend, place, &cookie, &standing, error))
+		return false;
+	*lacks = standing && ebpf_change_lacks_local(standing, plan);
+	return true;
+}
+
+static bool ebpf_bury(struct backend *backend, const struct place *place, const struct plan *plan,
+                      const struct snapshot *found, GError **error)
+{
+	struct ebpf *ebpf = (struct ebpf *)backend;
+	struct standing *standing;
+	uint64_t cookie;
+
+	if (!find(ebpf, place, &cookie, &standing, error))
+		return false;
+	return !standing || (ebpf_change_drop_old(ebpf->maps, standing, error) &&
+	                     ebpf_change_bury(ebpf->maps, standing, plan, found, error));
+}
+
+/* ---- going ---- */
+
+static bool ebpf_stop(struct backend *backend, const struct place *place, GError **error)
+{
+	struct ebpf *ebpf = (struct ebpf *)backend;
+	struct standing *standing;
+	uint64_t cookie;
+
+	return find(ebpf, place, &cookie, &standing, error) && (!standing || ebpf_change_stop(ebpf->maps, standing, error));
+}
+
+/* With the last router goes all that there is. */
+static bool remove_rest(struct ebpf *ebpf, GError **error)
+{
+	int lock;
+
+	if (!ebpf->standings || g_hash_table_size(ebpf->standings->routers))
+		return true;
+	lock = bpffs_lock(EBPF_TOP, error);
+	if (lock < 0)
+		return false;
+	standings_free(ebpf->standings);
+	ebpf->standings = standings_read(ebpf->maps, error);
+	if (ebpf->standings && !g_hash_table_size(ebpf->standings->routers)) {
+		ebpf_maps_unpin();
+		forget(ebpf);
+	}
+	close(lock);
+	return !ebpf->maps || ebpf->standings;
+}
+
+static bool ebpf_remove(struct backend *backend, const struct place *place, GError **error)
+{
+	struct ebpf *ebpf = (struct ebpf *)backend;
+	struct standing *standing;
+	uint64_t cookie;
+
+	if (!find(ebpf, place, &cookie, &standing, error))
+		return false;
+	if (!standing)
+		return true;
+	if (!ebpf_change_remove(ebpf->maps, standing, error))
+		return false;
+	standings_forget(ebpf->standings, standing);
+	return remove_rest(ebpf, error);
+}
+
+/* ---- what outlives a namespace ---- */
+
+static bool ebpf_leave(struct backend *backend, const struct place *place, GError **error)
+{
+	struct standing *standing;
+	uint64_t cookie;
+
+	return find((struct ebpf *)backend, place, &cookie, &standing, error) &&
+	       (!standing || ebpf_link_drop(cookie, error));
+}
+
+static GArray *ebpf_remains(struct backend *backend, GError **error)
+{
+	struct ebpf *ebpf = (struct ebpf *)backend;
+	g_autofree char *directory = directory_of(ebpf);
+	GArray *remains;
+	GHashTableIter each;
+	void *item;
+
+	if (!open_maps(ebpf, error))
+		return NULL;
+	remains = g_array_new(FALSE, TRUE, sizeof(struct remains));
+	if (ebpf->standings)
+		g_hash_table_iter_init(&each, ebpf->standings->routers);
+	while (ebpf->standings && g_hash_table_iter_next(&each, NULL, &item)) {
+		const struct standing *standing = item;
+		struct remains of = { .cookie = standing->cookie };
+
+		if (!g_str_equal(standing->router.directory, directory)) /* another agent's */
+			continue;
+		g_strlcpy(of.ns, standing->router.ns, sizeof of.ns);
+		g_array_append_val(remains, of);
+	}
+	return remains;
+}
+
+static void ebpf_free(struct backend *backend)
+{
+	struct ebpf *ebpf = (struct ebpf *)backend;
+
+	forget(ebpf);
+	g_free(ebpf->netns_dir);
+	g_free(ebpf);
+}
+
+struct backend *backend_ebpf_new(const char *netns_dir)
+{
+	struct ebpf *ebpf = g_new0(struct ebpf, 1);
+
+	ebpf->netns_dir = g_strdup(netns_dir);
+	ebpf->backend = (struct backend){
+		.name = "ebpf", .basis = BASIS_WIRE, .list = "bpftool map dump pinned " EBPF_PINS "/counters",
+		.list_outside = true,
+		.read = ebpf_read, .compare = ebpf_compare, .sync = ebpf_sync, .lacks = ebpf_lacks, .bury = ebpf_bury,
+		.stop = ebpf_stop, .remove = ebpf_remove, .leave = ebpf_leave, .remains = ebpf_remains, .free = ebpf_free,
+	};
+	return &ebpf->backend;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See ebpf_maps.h.  The skeleton has the programs as bpf/meter.bpf.c was compiled when fipmeter was built; libbpf fits them
+ * to this kernel, and takes the maps that are pinned already.
+ */
+#include "backend/ebpf_maps.h"
+
+#include "bpf/meter.skel.h"
+#include "kernel/bpffs.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PRIORITY (-450)       /* NF_IP_PRI_RAW_BEFORE_DEFRAG: fragments as they are (linux/netfilter_ipv4.h) */
+#define PROGRAM_NETFILTER 32  /* BPF_PROG_TYPE_NETFILTER and BPF_NETFILTER of linux/bpf.h, kernel 6.4 */
+#define ATTACH_NETFILTER 45
+#define LOG_SIZE (1 << 20)
+
+static const char *const names[EBPF_MAPS] = { "programs", "routers", "states", "addresses", "prefixes", "counters" };
+static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_ROUTERS, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
+
+G_GNUC_PRINTF(2, 3)
+static bool refuse(GError **error, const char *format, ...)
+{
+	int number = errno;
+	g_autofree char *what = NULL;
+	va_list arguments;
+
+	va_start(arguments, format);
+	what = g_strdup_vprintf(format, arguments);
+	va_end(arguments);
+	g_set_error(error, BACKEND_ERROR, number == EEXIST ? BACKEND_ERROR_EXISTS : BACKEND_ERROR_FAILED, "%s: %s", what,
+	            g_strerror(number));
+	return false;
+}
+
+static bool as_ours(GError **error)
+{
+	if (error && *error) {
+		(*error)->domain = BACKEND_ERROR;
+		(*error)->code = BACKEND_ERROR_FAILED;
+	}
+	return false;
+}
+
+static char *pin_of(unsigned map)
+{
+	return g_build_filename(EBPF_PINS, names[map], NULL);
+}
+
+/* ---- opening ---- */
+
+void ebpf_maps_close(struct ebpf_maps *maps)
+{
+	if (!maps)
+		return;
+	for (unsigned i = 0; i < EBPF_MAPS; i++)
+		if (maps->fds[i] >= 0)
+			close(maps->fds[i]);
+	meter_bpf__destroy(maps->skeleton);
+	if (maps->lock >= 0)
+		close(maps->lock);
+	g_free(maps);
+}
+
+static struct ebpf_maps *maps_new(void)
+{
+	struct ebpf_maps *maps = g_new0(struct ebpf_maps, 1);
+
+	for (unsigned i = 0; i < EBPF_MAPS; i++)
+		maps->fds[i] = -1;
+	maps->lock = -1;
+	return maps;
+}
+
+bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
+{
+	struct ebpf_maps *opened;
+
+	*maps = NULL;
+	if (access(EBPF_PINS, F_OK) < 0)
+		return true;
+	opened = maps_new();
+	for (unsigned i = 0; i < EBPF_MAPS; i++) {
+		g_autofree char *pin = pin_of(i);
+		bool missing;
+
+		opened->fds[i] = bpf_obj_get(pin);
+		if (opened->fds[i] >= 0)
+			continue;
+		missing = errno == ENOENT;
+		if (!missing)
+			refuse(error, "%s", pin);
+		ebpf_maps_close(opened);
+		return missing; /* half made, or half removed: ebpf_maps_load() begins anew */
+	}
+	*maps = opened;
+	return true;
+}
+
+/* ---- pins ---- */
+
+static void remove_pins(void)
+{
+	g_autoptr(GDir) pins = g_dir_open(EBPF_PINS, 0, NULL);
+	const char *name;
+
+	while (pins && (name = g_dir_read_name(pins))) {
+		g_autofree char *pin = g_build_filename(EBPF_PINS, name, NULL);
+
+		unlink(pin);
+	}
+}
+
+void ebpf_maps_unpin(void)
+{
+	remove_pins();
+	rmdir(EBPF_PINS);
+	rmdir(EBPF_TOP);
+}
+
+bool ebpf_maps_keep(const struct ebpf_maps *maps)
+{
+	bool kept = true;
+
+	for (unsigned i = 0; i < EBPF_MAPS; i++) {
+		g_autofree char *pin = pin_of(i);
+
+		if (access(pin, F_OK) == 0)
+			continue;
+		mkdir(EBPF_TOP, 0700);
+		mkdir(EBPF_PINS, 0700);
+		kept &= bpf_obj_pin(maps->fds[i], pin) == 0;
+	}
+	return kept;
+}
+
+/* ---- loading ---- */
+
+/* The verifier's last words. */
+static char *last_line(const char *log)
+{
+	g_auto(GStrv) lines = g_strsplit(log, "\n", -1);
+
+	for (unsigned i = g_strv_length(lines); i > 0; i--)
+		if (*lines[i - 1] && !g_str_has_prefix(lines[i - 1], "processed "))
+			return g_strconcat(": ", lines[i - 1], NULL);
+	return g_strdup("");
+}
+
+static void prepare(struct meter_bpf *skeleton)
+{
+	struct bpf_program *program;
+	struct bpf_map *map;
+
+	bpf_object__for_each_program(program, skeleton->obj) {
+		bpf_program__set_type(program, PROGRAM_NETFILTER);
+		bpf_program__set_expected_attach_type(program, ATTACH_NETFILTER);
+	}
+	bpf_object__for_each_map(map, skeleton->obj) {
+		g_autofree char *pin = g_build_filename(EBPF_PINS, bpf_map__name(map), NULL);
+
+		bpf_map__set_pin_path(map, pin);
+	}
+}
+
+static struct meter_bpf *load_skeleton(GError **error)
+{
+	g_autofree char *log = g_malloc0(LOG_SIZE), *reason = NULL;
+	struct meter_bpf *skeleton;
+
+	libbpf_set_print(NULL);
+	skeleton = meter_bpf__open();
+	if (!skeleton) {
+		refuse(error, "the programs of this build cannot be read");
+		return NULL;
+	}
+	prepare(skeleton);
+	bpf_program__set_log_buf(skeleton->progs.meter_count, log, LOG_SIZE);
+	if (meter_bpf__load(skeleton) == 0)
+		return skeleton;
+	reason = last_line(log);
+	refuse(error, "the kernel does not take our programs%s (kernel 6.4 with BTF is needed; pins of another version in "
+	       EBPF_PINS " have to be detached by that one)", reason);
+	meter_bpf__destroy(skeleton);
+	return NULL;
+}
+
+static void take_fds(struct ebpf_maps *maps)
+{
+	const struct bpf_map *of[EBPF_MAPS] = {
+		maps->skeleton->maps.programs, maps->skeleton->maps.routers, maps->skeleton->maps.states,
+		maps->skeleton->maps.addresses, maps->skeleton->maps.prefixes, maps->skeleton->maps.counters,
+	};
+
+	for (unsigned i = 0; i < EBPF_MAPS; i++) {
+		if (maps->fds[i] >= 0)
+			close(maps->fds[i]);
+		maps->fds[i] = dup(bpf_map__fd(of[i]));
+	}
+}
+
+/* One write: each packet is counted by the old program or by the new one. */
+static bool take_over(const struct ebpf_maps *maps, GError **error)
+{
+	int program = bpf_program__fd(maps->skeleton->progs.meter_count);
+
+	return ebpf_put(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &program, EBPF_ANY, error);
+}
+
+/* Makes the directory of the pins, and holds it for this process; -1 on failure. */
+static int hold_pins(GError **error)
+{
+	int fd;
+
+	mkdir(EBPF_TOP, 0700);
+	if (mkdir(EBPF_PINS, 0700) < 0 && errno != EEXIST) {
+		refuse(error, EBPF_PINS);
+		return -1;
+	}
+	fd = open(EBPF_PINS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	refuse(error, "%s%s", EBPF_PINS, fd >= 0 && errno == EWOULDBLOCK ?
+	       " is in use by another fipmeter (right: ebpf for one netns directory a host)" : "");
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+bool ebpf_maps_load(struct ebpf_maps **maps, GError **error)
+{
+	struct meter_bpf *skeleton;
+	int lock;
+
+	if (*maps && (*maps)->skeleton)
+		return true;
+	lock = hold_pins(error);
+	if (lock < 0 || (!*maps && !ebpf_maps_open(maps, error)))
+		goto failed;
+	if (!*maps)
+		remove_pins();
+	skeleton = load_skeleton(error);
+	if (!skeleton) {
+		if (!*maps)
+			ebpf_maps_unpin();
+		goto failed;
+	}
+	if (!*maps)
+		*maps = maps_new();
+	(*maps)->lock = lock;
+	(*maps)->skeleton = skeleton;
+	take_fds(*maps);
+	return take_over(*maps, error);
+failed:
+	if (lock >= 0)
+		close(lock);
+	return false;
+}
+
+/* ---- entries ---- */
+
+bool ebpf_put(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, const void *value, enum ebpf_put how,
+              GError **error)
+{
+	if (bpf_map_update_elem(maps->fds[map], key, value, how == EBPF_NEW ? BPF_NOEXIST : BPF_ANY) == 0)
+		return true;
+	if (errno == E2BIG || errno == ENOSPC) /* hash, longest-prefix match */
+		return refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, names[map], sizes[map]);
+	return refuse(error, "%s/%s", EBPF_PINS, names[map]);
+}
+
+bool ebpf_get(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, void *value)
+{
+	return bpf_map_lookup_elem(maps->fds[map], key, value) == 0;
+}
+
+bool ebpf_drop(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, GError **error)
+{
+	return bpf_map_delete_elem(maps->fds[map], key) == 0 || errno == ENOENT ||
+	       refuse(error, "%s/%s", EBPF_PINS, names[map]);
+}
+
+bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size, void (*take)(const void *key, void *data),
+               void *data, GError **error)
+{
+	g_autofree void *key = g_malloc0(key_size), *next = g_malloc0(key_size);
+	int failed = bpf_map_get_next_key(maps->fds[map], NULL, next);
+
+	while (!failed) {
+		take(next, data);
+		memcpy(key, next, key_size);
+		failed = bpf_map_get_next_key(maps->fds[map], key, next);
+	}
+	return errno == ENOENT || refuse(error, "%s/%s", EBPF_PINS, names[map]);
+}
+
+/* What is in a per-CPU map has a value for each processor that there may be. */
+static struct meter_counts *per_cpu(int *count)
+{
+	*count = libbpf_num_possible_cpus();
+	return g_new0(struct meter_counts, MAX(*count, 1));
+}
+
+bool ebpf_put_counter(const struct ebpf_maps *maps, const struct meter_counter_key *key, GError **error)
+{
+	int count;
+	g_autofree struct meter_counts *values = per_cpu(&count);
+
+	return ebpf_put(maps, EBPF_COUNTERS, key, values, EBPF_NEW, error);
+}
+
+bool ebpf_get_counter(const struct ebpf_maps *maps, const struct meter_counter_key *key, struct meter_counts *sum)
+{
+	int count;
+	g_autofree struct meter_counts *values = per_cpu(&count);
+
+	if (!ebpf_get(maps, EBPF_COUNTERS, key, values))
+		return false;
+	memset(sum, 0, sizeof *sum);
+	for (int i = 0; i < count; i++) {
+		sum->in_bytes += values[i].in_bytes;
+		sum->in_packets += values[i].in_packets;
+		sum->out_bytes += values[i].out_bytes;
+		sum->out_packets += values[i].out_packets;
+	}
+	return true;
+}
+
+/* ---- links ---- */
+
+static char *link_pin(uint64_t cookie)
+{
+	return g_strdup_printf(EBPF_PINS "/link-%" G_GUINT64_FORMAT, cookie);
+}
+
+bool ebpf_link_stands(uint64_t cookie)
+{
+	g_autofree char *pin = link_pin(cookie);
+
+	return access(pin, F_OK) == 0;
+}
+
+bool ebpf_link_make(const struct ebpf_maps *maps, int ns_fd, uint64_t cookie, GError **error)
+{
+	g_autofree char *pin = link_pin(cookie);
+	int program = bpf_program__fd(maps->skeleton->progs.meter_hook);
+	int link = bpffs_link_prerouting(ns_fd, program, PRIORITY, error);
+	bool done;
+
+	if (link < 0)
+		return as_ours(error);
+	done = bpf_obj_pin(link, pin) == 0 || refuse(error, "%s", pin);
+	close(link);
+	return done;
+}
+
+bool ebpf_link_drop(uint64_t cookie, GError **error)
+{
+	g_autofree char *pin = link_pin(cookie);
+
+	return unlink(pin) == 0 || errno == ENOENT || refuse(error, "%s", pin);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The maps and programs of bpf/meter.bpf.c, and their pins: EBPF_PINS/MAP, and a link EBPF_PINS/link-COOKIE for each router
+ * that counts.  The pins are what lives while no agent runs.
+ *
+ * All functions fail with BACKEND_ERROR.
+ */
+#ifndef FIPMETER_BACKEND_EBPF_MAPS_H
+#define FIPMETER_BACKEND_EBPF_MAPS_H
+
+#include "backend/backend.h"
+#include "bpf/meter.h"
+
+#define EBPF_FS "/sys/fs/bpf"
+#define EBPF_TOP EBPF_FS "/fipmeter"
+#define EBPF_PINS EBPF_TOP "/1" /* METER_LAYOUT */
+
+enum ebpf_map { EBPF_PROGRAMS, EBPF_ROUTERS, EBPF_STATES, EBPF_ADDRESSES, EBPF_PREFIXES, EBPF_COUNTERS, EBPF_MAPS };
+
+struct ebpf_maps {
+	int fds[EBPF_MAPS];
+	struct meter_bpf *skeleton; /* our programs; NULL: only the maps are open */
+	int lock;                   /* with our programs: held as long as they are */
+};
+
+/* Opens what is pinned; *maps is NULL where nothing is. */
+bool ebpf_maps_open(struct ebpf_maps **maps, GError **error);
+
+/* Makes what is not there, and has all routers run this version's program.  *maps may be open already.  Fails while another
+ * process has them: what it knows of them must stay true. */
+bool ebpf_maps_load(struct ebpf_maps **maps, GError **error);
+
+void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */
+
+/* Removes all pins, links included: what nobody has open is gone. */
+void ebpf_maps_unpin(void);
+
+/* Pins again what somebody has unpinned.  False if that cannot be. */
+bool ebpf_maps_keep(const struct ebpf_maps *maps);
+
+/* ---- entries ---- */
+
+enum ebpf_put { EBPF_ANY, EBPF_NEW }; /* EBPF_NEW fails with BACKEND_ERROR_EXISTS */
+
+/* A full map is told with its name and size. */
+bool ebpf_put(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, const void *value, enum ebpf_put how,
+              GError **error);
+
+/* False, without an error, if there is no such entry. */
+bool ebpf_get(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, void *value);
+
+/* Done if there is none. */
+bool ebpf_drop(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, GError **error);
+
+/* Calls take for every key. */
+bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size, void (*take)(const void *key, void *data),
+               void *data, GError **error);
+
+/* A counter at 0, or the sum over all processors. */
+bool ebpf_put_counter(const struct ebpf_maps *maps, const struct meter_counter_key *key, GError **error);
+bool ebpf_get_counter(const struct ebpf_maps *maps, const struct meter_counter_key *key, struct meter_counts *sum);
+
+/* ---- links ---- */
+
+bool ebpf_link_stands(uint64_t cookie);
+bool ebpf_link_make(const struct ebpf_maps *maps, int ns_fd, uint64_t cookie, GError **error);
+bool ebpf_link_drop(uint64_t cookie, GError **error); /* done if there is none */
+
+#endif

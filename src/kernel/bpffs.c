@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See bpffs.h.
+ */
+#include "kernel/bpffs.h"
+
+#include "kernel/netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/magic.h>
+#include <linux/netfilter.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+static bool fail(GError **error, const char *what, const char *remedy)
+{
+	g_set_error(error, BPFFS_ERROR, BPFFS_ERROR_FAILED, "%s: %s%s", what, g_strerror(errno), remedy);
+	return false;
+}
+
+bool bpffs_is_mounted(const char *path)
+{
+	struct statfs fs;
+
+	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
+}
+
+bool bpffs_mount(const char *path, GError **error)
+{
+	g_autofree char *what = g_strconcat("cannot mount a bpf file system at ", path, NULL);
+
+	return bpffs_is_mounted(path) || mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") == 0 ||
+	       fail(error, what, " (mount -t bpf bpf /sys/fs/bpf on the host; in a container let it see that one)");
+}
+
+int bpffs_lock(const char *directory, GError **error)
+{
+	int fd = -1;
+
+	if (mkdir(directory, 0700) == 0 || errno == EEXIST)
+		fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_EX) == 0)
+		return fd;
+	fail(error, directory, "");
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* ---- links ---- */
+
+#define ATTACH_NETFILTER 45 /* BPF_NETFILTER of linux/bpf.h; headers older than 6.4 lack it */
+
+struct link_request { /* the part of union bpf_attr that BPF_LINK_CREATE reads for it */
+	__u32 program, target, attach_type, flags;
+	__u32 family, hook;
+	__s32 priority;
+	__u32 netfilter_flags;
+};
+
+struct attaching {
+	struct link_request request;
+	int link;
+};
+
+static bool attach(void *data, GError **error)
+{
+	struct attaching *attaching = data;
+
+	attaching->link = syscall(SYS_bpf, BPF_LINK_CREATE, &attaching->request, sizeof attaching->request);
+	return attaching->link >= 0 ||
+	       fail(error, "cannot attach a program to netfilter", errno == EINVAL ?
+	            " (it takes kernel 6.4 with CONFIG_NETFILTER_BPF_LINK)" : "");
+}
+
+int bpffs_link_prerouting(int ns_fd, int program, int32_t priority, GError **error)
+{
+	struct attaching attaching = {
+		.request = { .program = program, .attach_type = ATTACH_NETFILTER, .family = NFPROTO_IPV4,
+		             .hook = NF_INET_PRE_ROUTING, .priority = priority },
+		.link = -1,
+	};
+
+	return netns_call(ns_fd, attach, &attaching, error) ? attaching.link : -1;
+}

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is peculiar to the back end ebpf: counters that outlive a namespace and an agent, pins, and maps that can be full."""
+
+import signal
+import subprocess
+
+import pytest
+from accounts import FIP, expect, floating
+from metering import wait_for
+from test_backends import cookie, packets, standing
+from witness import Witness, stream
+
+A, F = floating("a"), floating("f")
+PINS = "/sys/fs/bpf/fipmeter/1"
+ADDRESSES = 1 << 18  # as many as the map takes: bpf/meter.h
+
+pytestmark = [pytest.mark.own_lab("r1", "r2"), pytest.mark.parametrize("backend", ["ebpf"], indirect=True),
+              pytest.mark.parametrize("flavour", ["nft"], indirect=True)]
+
+
+def links(lab):
+    return {name for name in lab.sh(["ls", PINS]).stdout.split() if name.startswith("link-")}
+
+
+def gaps(meter, router):
+    return [row["reason"] for row in meter.coverage(router) if row["state"] == "gap"]
+
+
+# --- namespaces ---
+
+def test_a_router_that_goes_while_no_agent_runs_has_its_last_reading(lab, meter):
+    """The pinned link holds the namespace; the next agent reads the counters, and lets it go."""
+    meter.start()
+    lab.send("far", FIP["f"], proto="udp", count=3, bytes=100)
+    meter.sample()
+    meter.kill()
+    lab.send("far", FIP["f"], proto="udp", count=4, bytes=100)
+    lab.router_drop("r2")
+    assert len(links(lab)) == 2
+    meter.start()
+    expect(lab, meter.usage(), {(*F, "internet"): (7, 700, 0, 0)})
+    assert not gaps(meter, "r2") and len(links(lab)) == 1
+    assert not meter.query("SELECT 1 FROM meter WHERE closed_us = 0 AND address = ?", FIP["f"])
+
+
+def test_a_router_that_comes_back_under_its_name_is_another_one(lab, meter):
+    meter.start()
+    lab.send("far", FIP["f"], proto="udp", count=3, bytes=100)
+    meter.kill()
+    lab.router_drop("r2")
+    lab.router_add("r2", redraw=True)
+    meter.start()
+    lab.send("far", FIP["f"], proto="udp", count=5, bytes=100)
+    meter.sample()
+    expect(lab, meter.usage(), {(*F, "internet"): (8, 800, 0, 0)})
+    assert links(lab) == {f"link-{cookie(lab, router)}" for router in ("r1", "r2")}
+
+
+def test_a_router_that_is_deleted_is_let_go_at_once(lab, meter):
+    """Whoever holds a namespace holds its devices: the other ends of its cables would stay."""
+    meter.start()
+    lab.send("far", FIP["f"], proto="udp", count=3, bytes=100)
+    ends = [port.tap for port in lab.routers["r2"].ports]
+    lab.sh(["ip", "netns", "del", lab.routers["r2"].namespace])
+    lab.routers["r2"].present = False
+    wait_for(lambda: not any(end in lab.run("fabric", ["ip", "-o", "link"]) for end in ends), "its cables to go")
+    meter.sample()
+    expect(lab, meter.usage(), {(*F, "internet"): (3, 300, 0, 0)})
+
+
+# --- pins ---
+
+# Deletes a counter of a's floating IP: the program has none for the packets that follow.
+DELETE_ONE = f"""
+import json, subprocess, sys
+for entry in json.load(sys.stdin):
+    at = bytes(int(each, 16) for each in entry["key"])
+    if at[8:12] == bytes({[int(part) for part in FIP["a"].split(".")]}):
+        subprocess.run(["bpftool", "map", "delete", "pinned", "{PINS}/counters", "key", *map(str, at)], check=True)
+        break
+""".replace("'", '"')
+
+
+def test_maps_that_somebody_unpins_are_pinned_again(lab, meter):
+    meter.start()
+    lab.send("far", FIP["a"], proto="udp", count=3, bytes=100)
+    lab.sh(["sh", "-c", f"rm {PINS}/counters {PINS}/routers {PINS}/programs"])
+    lab.send("far", FIP["a"], proto="udp", count=3, bytes=100)
+    meter.sample()
+    meter.kill()
+    lab.send("far", FIP["a"], proto="udp", count=3, bytes=100)
+    meter.start()
+    expect(lab, meter.usage(), {(*A, "internet"): (9, 900, 0, 0)})
+    assert not gaps(meter, "r1")
+
+
+def test_what_somebody_takes_is_made_again_and_told(lab, meter):
+    breaks = [f"rm {PINS}/link-{cookie(lab, 'r1')}", "rm -r /sys/fs/bpf/fipmeter", "umount -l /sys/fs/bpf",
+              f"bpftool -j map dump pinned {PINS}/counters | /usr/bin/python3 -c '{DELETE_ONE}'"]
+    meter.start()
+    for number, line in enumerate(breaks):
+        lab.send("far", FIP["a"], proto="udp", count=10, bytes=100)
+        done = lab.sh(["sh", "-ec", line])
+        assert not done.returncode, done.stderr
+        meter.sample()
+        meter.sample()
+        wait_for(lambda: standing(lab, "r1") == {"ebpf"}, f"what was made again after: {line}")
+        meter.sample()
+        told = packets(meter.usage_of(FIP["a"]), "in")  # with what came before, if it could still be read
+        lab.send("far", FIP["a"], proto="udp", count=10, bytes=100)
+        meter.sample()
+        assert packets(meter.usage_of(FIP["a"]), "in") == told + 10, line
+        assert len([row for row in meter.coverage("r1") if row["state"] == "gap" and not row["address"]]) > number, line
+    meter.command("status")
+
+
+def test_the_program_is_replaced_in_a_flood_and_no_packet_is_lost_or_counted_twice(lab, meter):
+    """Each start puts its own program into the place of the one before, in all routers by one write."""
+    came = Witness(lab, "r1", f"ip daddr {FIP['a']}")
+    meter.start()
+    with stream(lab, "far", FIP["a"], 60_000, 20_000):
+        programs = set()
+        while len(programs) < 6:
+            programs.add(lab.sh(["bpftool", "map", "dump", "pinned", f"{PINS}/programs"]).stdout)
+            meter.kill()
+            meter.start()
+    meter.sample()
+    assert packets(meter.usage_of(FIP["a"]), "in") == came.packets() == 60_000
+    assert not gaps(meter, "r1")
+
+
+# --- another agent on the same host ---
+
+def test_an_agent_of_another_netns_directory_leaves_these_routers_alone(lab, meter, tmp_path):
+    meter.once()
+    lab.send("far", FIP["a"], proto="udp", count=3, bytes=100)
+    other = tmp_path / "other"
+    other.mkdir()
+    meter.run("agent", "--once", "--backend", "ebpf", "--netns-dir", other, "--config", meter.config,
+              "--state-dir", tmp_path / "state2")
+    assert len(links(lab)) == 2
+    with lab.popen(["flock", PINS, "sh", "-c", "echo held; cat"], text=True, stdin=subprocess.PIPE,
+                   stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert "in use by another fipmeter" in meter.once(status=1).stderr
+        holder.stdin.close()
+    meter.once()
+    expect(lab, meter.usage(), {(*A, "internet"): (3, 300, 0, 0)})
+
+
+# --- full maps ---
+
+FILL = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(command, *words):
+    attr = ctypes.create_string_buffer(struct.pack(*words).ljust(128, b"\\0"))
+    return libc.syscall(321, command, attr, 128), attr
+path = ctypes.create_string_buffer(sys.argv[1].encode())
+fd, _ = bpf(7, "<QII", ctypes.addressof(path), 0, 0)
+count = int(sys.argv[2])
+keys = ctypes.create_string_buffer(b"".join(struct.pack("<III", 1 << 20, n, 0) for n in range(count)))
+values = ctypes.create_string_buffer(16 * count)
+number = {"put": 26, "drop": 27}[sys.argv[3]]
+bpf(number, "<QQQQIIQQ", 0, 0, ctypes.addressof(keys), ctypes.addressof(values), count, fd, 0, 0)
+"""
+
+
+def test_a_map_that_is_full_is_told_and_others_go_on(lab, meter):
+    meter.start()
+    fill = ["/usr/bin/python3", "-c", FILL, f"{PINS}/addresses", ADDRESSES]
+    assert not lab.sh([*fill, "put"]).returncode
+    lab.associate("198.51.100.120", "c")
+    lab.send("far", FIP["f"], proto="udp", count=5, bytes=100)
+    meter.signal(signal.SIGUSR1)
+    wait_for(lambda: meter.usage_of(FIP["f"]), "a sample of the other router")
+    status = meter.command("status", status=4).stdout
+    assert "is full" in status, status
+    expect(lab, meter.usage("--router", lab.routers["r2"].uuid), {(*F, "internet"): (5, 500, 0, 0)})
+    assert not lab.sh([*fill, "drop"]).returncode
+    meter.sample()
+    lab.send("far", "198.51.100.120", proto="udp", count=5, bytes=100)
+    meter.sample()
+    meter.command("status")
+    assert packets(meter.usage_of("198.51.100.120"), "in") == 5
