@@ -344,9 +344,9 @@ SRC = ROOT / "src"
 # Whatever these say is said to the operator: by status, in the log, or as the last line of a command.
 SPEAKERS = ["kernel/*.c", "backend/*.c", "inventory/*.c", "cmd/agent.c", "cmd/cycle.c", "cmd/look.c", "cmd/node.c",
             "cmd/upkeep.c", "cmd/reload.c", "cmd/bulletin.c", "cmd/status.c", "cmd/supervisor.c", "cmd/cmd.h", "core/ledger.c",
-            "store/open.c", "store/store.c", "store/sql.c", "store/baselines.c", "store/query.c"]
+            "store/agree.c", "store/judge.c", "store/open.c", "store/place.c", "store/shape.c", "store/store.c", "store/sql.c", "store/baselines.c", "store/query.c"]
 # What is not said: comments of rules, statements, help, formats of JSON, and the rows of tables.
-SILENT = r"excluded\.|^ip netns exec|^nft list|SELECT |INSERT |UPDATE |DELETE |FROM |PRAGMA |BEGIN |WHERE |\?\d|^ *VALUES|^\{s:|Exit status|^  fipmeter|crossing|^rows? \d|not row|^%s +%s$"
+SILENT = r"^bpftool map|excluded\.|^ip netns exec|^nft list|SELECT |INSERT |UPDATE |DELETE |FROM |PRAGMA |BEGIN |WHERE |\?\d|^ *VALUES|^\{s:|Exit status|^  fipmeter|crossing|^rows? \d|not row|^%s +%s$"
 
 
 def literals(text):

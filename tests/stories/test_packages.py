@@ -21,7 +21,7 @@ UNIT = (ROOT / "packaging/systemd/fipmeter-agent.service.in").read_text()
 # dependency() of meson.build -> Debian's package.
 LIBRARIES = {"glib-2.0": "libglib2.0-dev", "libmnl": "libmnl-dev", "libnftnl": "libnftnl-dev", "libip4tc": "libip4tc-dev",
              "sqlite3": "libsqlite3-dev", "jansson": "libjansson-dev", "smartcols": "libsmartcols-dev",
-             "libsystemd": "libsystemd-dev"}
+             "libsystemd": "libsystemd-dev", "libbpf": "libbpf-dev"}
 
 MACROS = {"_sbindir": "/usr/sbin", "_unitdir": "/usr/lib/systemd/system", "_sysusersdir": "/usr/lib/sysusers.d",
           "_tmpfilesdir": "/usr/lib/tmpfiles.d", "_mandir": "/usr/share/man", "_datadir": "/usr/share", "_sysconfdir": "/etc"}
