@@ -14,7 +14,7 @@
 
 #define METER_LAYOUT 1
 
-/* Nothing but `states` is there before it is needed, apart from the hash buckets: 8 bytes or 16 an entry. */
+/* Nothing but `states` is there before it is needed, apart from the hash buckets: 16 bytes an entry. */
 #define METER_ROUTERS 16384
 #define METER_COUNTERS (1 << 19)
 #define METER_ADDRESSES (1 << 18)

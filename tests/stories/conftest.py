@@ -22,15 +22,17 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "own_lab(*routers): the story changes the lab, so it gets one for itself")
 
 
-# What ebpf is held to in any run; the rest by FIPMETER_ALL=1.
-FILES_FOR_EBPF = {"test_truth_table.py", "test_seed.py", "test_follow.py", "test_restart.py", "test_detach.py",
-                  "test_backends.py", "test_ebpf.py", "test_unit_file.py"}
+# What ebpf is held to in any run, and of that in one flavour what no flavour plays a part in; the rest by FIPMETER_ALL=1.
+FILES_FOR_EBPF = {"test_follow.py", "test_restart.py", "test_detach.py", "test_backends.py", "test_unit_file.py"}
+FILES_FOR_EBPF_ONCE = {"test_truth_table.py", "test_seed.py"}
 
 
 def is_wanted(item):
-    call = getattr(item, "callspec", None)
-    return (os.environ.get("FIPMETER_ALL") or item.path.name in FILES_FOR_EBPF
-            or not call or call.params.get("backend") != "count-ebpf")
+    chosen = item.callspec.params if hasattr(item, "callspec") else {}
+    if os.environ.get("FIPMETER_ALL") or chosen.get("backend") != "count-ebpf":
+        return True
+    return (item.path.name in FILES_FOR_EBPF
+            or item.path.name in FILES_FOR_EBPF_ONCE and chosen.get("flavour") == "nft")
 
 
 def pytest_collection_modifyitems(config, items):
