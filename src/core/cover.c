@@ -46,10 +46,18 @@ bool cover_is_blind(const struct coverage *latest)
 	return latest && latest->state == STATE_STANDBY && *latest->reason;
 }
 
-void cover_state(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
-                 int64_t to_us, bool first)
+bool cover_is_open(const struct coverage *latest, const struct generation *of)
+{
+	return latest && latest->state == STATE_GAP && latest->end_us > of->read_at.utc_us;
+}
+
+/* A change of state is seen only now: whoever became standby counted all that there was until then. */
+void cover_state(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
+                 const struct generation *of, const struct instant *at)
 {
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
+	int64_t from_us = cover_label(ledger, of, &of->read_at, at), to_us = at->utc_us;
+	bool first = of->read_at.boot_us <= of->made_at.boot_us;
 	bool follows = latest && latest->end_us >= from_us, unbroken = follows && latest->state != STATE_GAP;
 	enum state state = plan->standby ? STATE_STANDBY : STATE_METERED;
 	const char *reason = plan->standby && !plan->local->len ? BLIND : "";
@@ -65,7 +73,7 @@ void cover_state(const struct ledger *ledger, struct batch *batch, const struct 
 		cover_add(ledger, batch, plan->router, 0, STATE_GAP, latest->end_us, to_us,
 		          "it became master between two looks");
 		from_us = to_us;
-	} else if (follows && !unbroken && first) {
+	} else if (follows && !unbroken && (first || cover_is_open(latest, of))) {
 		cover_extend(batch, latest, to_us);
 		from_us = to_us;
 	} else if (follows && !unbroken) {

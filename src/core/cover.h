@@ -22,11 +22,14 @@ void cover_extend(struct batch *batch, const struct coverage *row, int64_t to_us
 /* Is a router's latest coverage that of a standby of which we never saw what is local? */
 bool cover_is_blind(const struct coverage *latest);
 
-/* The router is in a state, and the counters stood from from_us to to_us.  A change of state is seen only now:
- * whoever became standby counted all that there was until then.  first: it is the first reading of counters whose birth
- * was written down at from_us; they were made between the two, nobody knows when. */
-void cover_state(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
-                 int64_t to_us, bool first);
+/* Is a router's latest coverage a gap that was written down after the last reading of its counters, before what had made
+ * it was mended?  When that was done nobody knows until they are read. */
+bool cover_is_open(const struct coverage *latest, const struct generation *of);
+
+/* A reading of a generation: the router is in a state, and the counters stood since its last reading.  Before the first
+ * one they were made, a moment after their birth was written down. */
+void cover_state(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
+                 const struct generation *of, const struct instant *at);
 
 /* Not all of an address (0: of the router) was counted from from_us to to_us; or, if that has been said already, until
  * to_us. */

@@ -12,11 +12,6 @@
 
 /* ---- meters ---- */
 
-static bool is_first_reading(const struct generation *of)
-{
-	return of->read_at.boot_us <= of->made_at.boot_us;
-}
-
 /* The reading that the meter's next row starts from. */
 static const struct instant *last_read(const struct meter *meter)
 {
@@ -163,7 +158,7 @@ static void extend_unseen(const struct ledger *ledger, struct batch *batch, cons
 {
 	const struct coverage *latest;
 
-	if (!(meter->flags & FLAG_GAP) || last_read(meter)->boot_us > meter->first_at.boot_us)
+	if (!(meter->flags & FLAG_GAP))
 		return;
 	latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
 	if (latest && latest->state == STATE_GAP && latest->end_us == meter->first_at.utc_us)
@@ -290,6 +285,19 @@ static void settle_reset(const struct ledger *ledger, struct batch *batch, const
 		            FLAG_RESET | FLAG_GAP);
 }
 
+/* What is to be said of the time before a counter was made, when it is read first.  Returns flags for the row. */
+static unsigned settle_first(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                             const struct planned_meter *planned, const struct plan *plan, const struct instant *at)
+{
+	if (last_read(meter)->boot_us > meter->first_at.boot_us)
+		return 0;
+	extend_unseen(ledger, batch, meter, at);
+	if (!planned || !planned->came)
+		return 0;
+	declare_arrival(ledger, batch, plan, meter, at);
+	return FLAG_GAP;
+}
+
 static void settle_meter(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
                          const struct reading *reading, const struct snapshot *snapshot, const struct plan *plan,
                          unsigned flags)
@@ -308,11 +316,7 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 	/* of one that nobody else has now, the moment is not known either; without any plan it is we who end it */
 	if ((moved || (!planned && plan->meters->len)) && !snapshot->prompt)
 		flags |= FLAG_MOVED;
-	extend_unseen(ledger, batch, meter, at);
-	if (planned && found->came && last_read(meter)->boot_us <= meter->first_at.boot_us) {
-		declare_arrival(ledger, batch, plan, meter, at);
-		flags |= FLAG_GAP;
-	}
+	flags |= settle_first(ledger, batch, meter, found, plan, at);
 	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
 	if (planned && !moved)
 		return;
@@ -371,14 +375,22 @@ static void mark_read(struct batch *batch, const struct generation *of, const st
 	g_ptr_array_add(batch->generations, read);
 }
 
+/* Has what stood there counted all since the last reading, as far as is known? */
+static bool has_seen_all(const struct ledger *ledger, const struct batch *batch, const struct plan *plan,
+                         const struct generation *of, const struct snapshot *snapshot)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
+
+	return !snapshot->missed && (plan->standby || !cover_is_blind(latest)) && !cover_is_open(latest, of);
+}
+
 void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum basis basis,
                    const struct snapshot *snapshot, struct batch *batch)
 {
 	const struct books *books = books_find(ledger, plan->ns);
 	struct generation *of = generation_for(ledger, batch, plan, snapshot->generation, basis, &snapshot->at);
 	int64_t from_us = cover_label(ledger, of, &of->read_at, &snapshot->at), lost_since_us = 0;
-	bool saw_all = !snapshot->missed &&
-	               (plan->standby || !cover_is_blind(books_latest_coverage(ledger, batch, plan->router, 0)));
+	bool saw_all = has_seen_all(ledger, batch, plan, of, snapshot);
 
 	for (unsigned i = 0; i < snapshot->readings->len; i++) {
 		const struct reading *reading = &g_array_index(snapshot->readings, struct reading, i);
@@ -401,14 +413,13 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 	if (snapshot->missed)
 		cover_miss(ledger, batch, plan, from_us, snapshot->at.utc_us, snapshot->missed);
 	else if (plan->meters->len || books)
-		cover_state(ledger, batch, plan, from_us, snapshot->at.utc_us, is_first_reading(of));
-
+		cover_state(ledger, batch, plan, of, &snapshot->at);
 	mark_read(batch, of, &snapshot->at);
 }
 
 /* The last reading of one meter; of a counter that is not there any more, what it counted since is not known. */
 static void end_with(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
-                     const struct snapshot *last, unsigned flags)
+                     const struct plan *plan, const struct snapshot *last, unsigned flags)
 {
 	struct reading reading = { .key = meter->key };
 	const struct counts *counts = snapshot_find(last, &meter->key);
@@ -423,6 +434,7 @@ static void end_with(const struct ledger *ledger, struct batch *batch, const str
 		settle_reset(ledger, batch, meter, &reading, &last->at, false, 0);
 		return;
 	}
+	flags |= settle_first(ledger, batch, meter, plan_find_meter(plan, &meter->key), plan, &last->at);
 	after = move_meter(ledger, batch, meter, &last->at, &reading.counts, flags);
 	end_meter(batch, after ? after : meter, last->at.utc_us);
 }
@@ -451,9 +463,9 @@ static void miss_unmade(const struct ledger *ledger, struct batch *batch, const 
 void ledger_end(const struct ledger *ledger, const struct plan *plan, const struct snapshot *last, struct batch *batch)
 {
 	const struct books *books = books_find(ledger, plan->ns);
-	bool saw_all = !last->missed && (plan->standby || !cover_is_blind(books_latest_coverage(ledger, batch, plan->router, 0)));
 	struct generation *of = NULL;
 	GHashTableIter each;
+	bool saw_all = false;
 	int64_t from_us;
 	void *item;
 
@@ -465,8 +477,10 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 
 		if (!g_str_equal(meter->of->tag, last->generation))
 			continue;
+		if (!of)
+			saw_all = has_seen_all(ledger, batch, plan, meter->of, last);
 		of = meter->of;
-		end_with(ledger, batch, meter, last, (saw_all ? 0 : FLAG_GAP) |
+		end_with(ledger, batch, meter, plan, last, (saw_all ? 0 : FLAG_GAP) |
 		         (has_moved(meter, plan) && !last->prompt ? FLAG_MOVED : 0) |
 		         (of->catchup && meter->id < ledger->first_own_meter ? FLAG_CATCHUP : 0));
 	}
@@ -477,7 +491,7 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 	if (last->missed)
 		cover_miss(ledger, batch, plan, from_us, last->at.utc_us, last->missed);
 	else
-		cover_state(ledger, batch, plan, from_us, last->at.utc_us, is_first_reading(of));
+		cover_state(ledger, batch, plan, of, &last->at);
 	mark_read(batch, of, &last->at);
 }
 
