@@ -295,6 +295,7 @@ static void look_at(struct node *node, struct site *site)
 {
 	struct instant now = clock_now();
 	struct router *router;
+	struct plan *plan;
 	GError *error = NULL;
 	uint64_t legacy_nat;
 
@@ -308,11 +309,13 @@ static void look_at(struct node *node, struct site *site)
 	site->ruling = ruling(site);
 	if (!site->gone)
 		recall_prefixes(site, router);
+	plan = plan_make(router, node->config->classes);
+	plan->standby &= !site->gone; /* without its addresses it only looks like one */
+	site->strayed |= site->late && site->plan && !plan_is_same(site->plan, plan);
 	router_free(site->router);
 	plan_free(site->plan);
 	site->router = router;
-	site->plan = plan_make(router, node->config->classes);
-	site->plan->standby &= !site->gone; /* without its addresses it only looks like one */
+	site->plan = plan;
 	site->behind = true;
 	if (!site->late)
 		site->since = site->known_at;
