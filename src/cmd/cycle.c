@@ -50,7 +50,8 @@ static bool read_into(struct node *node, struct site *site)
 		return false;
 	}
 	/* Legacy tables make no event, so of a change in them nobody knows when it was. */
-	site->found->prompt = site->followed_us && !site->late && site->router && site->router->flavour == FLAVOUR_NFT &&
+	site->found->prompt = site->followed_us && !site->late && !site->stale && site->router &&
+	                      site->router->flavour == FLAVOUR_NFT &&
 	                      site->found->at.boot_us - site->followed_us < PROMPT_US;
 	return true;
 }
@@ -358,7 +359,9 @@ static void sync_site(struct node *node, struct site *site)
 
 	site->synced = site->backend->sync(site->backend, &site->place, site->plan, site->tag, site->found, &error);
 	site->behind = !site->synced;
-	if (!site->synced)
+	if (site->synced)
+		site->unread = true;
+	else
 		node_fail_site(node, site, error);
 	if (site->backend->warning)
 		cmd_log(CMD_WARNING, "%s namespace=%s", site->backend->warning, site->ns);
@@ -492,6 +495,8 @@ bool cycle_settle(struct node *node, GError **error)
 		add_gone(node, batch);
 	done = commit(node, batch, error);
 	batch_free(batch);
+	for (unsigned i = 0; done && i < due->len; i++)
+		((struct site *)due->pdata[i])->unread = false;
 	if (done)
 		bury_dead(node);
 	return done;

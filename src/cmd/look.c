@@ -354,6 +354,7 @@ static void forget_cycle(struct site *site)
 	if (site->synced || !site->plan || !site->plan->meters->len)
 		site->between = NULL;
 	site->followed_us = 0;
+	site->stale = site->unread;
 	site->going = site->synced = site->late = site->failed = false;
 }
 
