@@ -309,6 +309,7 @@ static void look_at(struct node *node, struct site *site)
 	site->ruling = ruling(site);
 	if (!site->gone)
 		recall_prefixes(site, router);
+	router->external |= site->gone; /* its devices went first; of its rules it is to be known what they asked for */
 	plan = plan_make(router, node->config->classes);
 	plan->standby &= !site->gone; /* without its addresses it only looks like one */
 	site->strayed |= site->late && site->plan && !plan_is_same(site->plan, plan);
