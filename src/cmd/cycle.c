@@ -53,7 +53,8 @@ static bool read_into(struct node *node, struct site *site)
 		return false;
 	}
 	/* Legacy tables make no event, so of a change in them nobody knows when it was. */
-	site->found->prompt = site->followed_us && !site->late && site->router && site->router->flavour == FLAVOUR_NFT &&
+	site->found->prompt = site->followed_us && !site->late && !site->stale && site->router &&
+	                      site->router->flavour == FLAVOUR_NFT &&
 	                      site->found->at.boot_us - site->followed_us < PROMPT_US;
 	return true;
 }
@@ -384,14 +385,11 @@ static enum change wanted_change(struct node *node, struct site *site)
 
 	if (site->failed || site->gone)
 		return CHANGE_NONE;
-	if (!site->plan->meters->len) {
-		site->behind = false;
-		return CHANGE_NONE;
-	}
-	if (!site->backend->compare(site->backend, &site->place, site->plan, site->found, &change, &error))
+	if (site->plan->meters->len &&
+	    !site->backend->compare(site->backend, &site->place, site->plan, site->found, &change, &error))
 		node_fail_site(node, site, error);
 	else if (change == CHANGE_NONE)
-		site->behind = false;
+		site->behind = site->strayed; /* until the books have it */
 	return site->failed ? CHANGE_NONE : change;
 }
 
@@ -433,8 +431,9 @@ static void sync_site(struct node *node, struct site *site)
 	GError *error = NULL;
 
 	site->synced = site->backend->sync(site->backend, &site->place, site->plan, site->tag, site->found, &error);
+	site->behind = !site->synced;
 	if (site->synced)
-		site->behind = false;
+		site->unread = true;
 	else
 		node_fail_site(node, site, error);
 	if (site->backend->warning)
@@ -451,11 +450,25 @@ static void prepare(struct node *node, GPtrArray *changing, struct batch *births
 		struct site *site = node->turn->pdata[i];
 		enum change change = wanted_change(node, site);
 
+		if (site->strayed && !site->failed && !site->gone)
+			ledger_miss(node->ledger, site->plan, BEHIND, &now, births);
 		if (change == CHANGE_NONE)
 			continue;
 		open_meters(node, site, change, &now, births);
 		if (!site->failed)
 			g_ptr_array_add(changing, site);
+	}
+}
+
+/* The books have it now. */
+static void forget_strayed(struct node *node)
+{
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
+
+		if (!site->strayed || site->failed || site->gone)
+			continue;
+		site->strayed = site->behind = false;
 	}
 }
 
@@ -477,6 +490,8 @@ bool cycle_sync(struct node *node, GError **error)
 	prepare(node, changing, births);
 	done = commit(node, births, error);
 	batch_free(births);
+	if (done)
+		forget_strayed(node);
 	for (unsigned i = 0; done && i < changing->len; i++)
 		sync_site(node, changing->pdata[i]);
 	if (done && changing->len)
@@ -553,6 +568,8 @@ bool cycle_settle(struct node *node, GError **error)
 		add_gone(node, batch);
 	done = commit(node, batch, error);
 	batch_free(batch);
+	for (unsigned i = 0; done && i < due->len; i++)
+		((struct site *)due->pdata[i])->unread = false;
 	if (done)
 		bury_dead(node);
 	return done;

@@ -295,6 +295,7 @@ static void look_at(struct node *node, struct site *site)
 {
 	struct instant now = clock_now();
 	struct router *router;
+	struct plan *plan;
 	GError *error = NULL;
 	uint64_t legacy_nat;
 
@@ -308,11 +309,14 @@ static void look_at(struct node *node, struct site *site)
 	site->ruling = ruling(site);
 	if (!site->gone)
 		recall_prefixes(site, router);
+	router->external |= site->gone; /* its devices went first; of its rules it is to be known what they asked for */
+	plan = plan_make(router, node->config->classes);
+	plan->standby &= !site->gone; /* without its addresses it only looks like one */
+	site->strayed |= site->late && site->plan && !plan_is_same(site->plan, plan);
 	router_free(site->router);
 	plan_free(site->plan);
 	site->router = router;
-	site->plan = plan_make(router, node->config->classes);
-	site->plan->standby &= !site->gone; /* without its addresses it only looks like one */
+	site->plan = plan;
 	site->behind = true;
 	if (!site->late)
 		site->since = site->known_at;
@@ -351,6 +355,7 @@ static void forget_cycle(struct site *site)
 	if (site->synced || !site->plan || !site->plan->meters->len)
 		site->between = NULL;
 	site->followed_us = 0;
+	site->stale = site->unread;
 	site->going = site->synced = site->late = site->failed = false;
 }
 

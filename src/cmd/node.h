@@ -48,6 +48,9 @@ struct site {
 	bool synced;               /* changed in this cycle: read again before settling */
 	bool behind;               /* what counts is not known yet to be as the last look wants it */
 	bool late;                 /* it was so already when this cycle began: what it follows now had changed before */
+	bool strayed;              /* while it was, a look wanted what the next one did not: nobody counted that */
+	bool unread;               /* what counts was changed, and no reading after that is in the books yet */
+	bool stale;                /* it was so already when this cycle began */
 	bool failed;
 };
 

@@ -1,120 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The ledger's decisions.  What it remembers is in core/books.
+ * The ledger's decisions.  What it remembers is in core/books, what it says of the time in core/cover.
  *
  * Usage is a difference inside one meter, and a meter never outlives what it counts for: another generation,
  * another fixed address, a counter set back each end it and begin a new one.  So `sum of rows = last - first` holds
  * for every meter at every moment, and anybody can check it in the store.
  */
 #include "core/books.h"
+#include "core/cover.h"
 #include "core/plan.h"
 
-#include <stdlib.h>
-
-#define STEP_US 1000000 /* the two clocks differ by more than this: somebody has set UTC */
-
-/* ---- coverage ---- */
-
-static void add_coverage(const struct ledger *ledger, struct batch *batch, const char *router, uint32_t address,
-                         enum state state, int64_t start_us, int64_t end_us, const char *reason)
-{
-	struct coverage row = {
-		.seq = ledger->next_coverage + batch->coverage_begun++, .node = ledger->node, .router = (char *)router,
-		.address = address, .state = state, .start_us = start_us, .end_us = MAX(start_us, end_us),
-		.reason = (char *)reason,
-	};
-
-	g_ptr_array_add(batch->coverage, coverage_copy(&row));
-}
-
-/* Moves the end of a row to to_us: the state has held without a break. */
-static void extend_coverage(struct batch *batch, const struct coverage *row, int64_t to_us)
-{
-	struct coverage *moved = coverage_copy(row);
-
-	moved->end_us = MAX(row->end_us, to_us);
-	g_ptr_array_add(batch->coverage, moved);
-}
-
-/* A standby that was master before keeps its plan: it counts from the first packet when it is master again.  Of one
- * that we never saw as master we do not know what is local, and cannot. */
-#define BLIND "standby since it is metered: what is local there is not known"
-
-static bool is_blind(const struct coverage *latest)
-{
-	return latest && latest->state == STATE_STANDBY && *latest->reason;
-}
-
-/* The router is in a state, and the counters stood from from_us to to_us.  A change of state is seen only now:
- * whoever became standby counted all that there was until then.  first: it is the first reading of counters whose birth
- * was written down at from_us; they were made between the two, nobody knows when. */
-static void cover(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
-                  int64_t to_us, bool first)
-{
-	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
-	bool follows = latest && latest->end_us >= from_us, unbroken = follows && latest->state != STATE_GAP;
-	enum state state = plan->standby ? STATE_STANDBY : STATE_METERED;
-	const char *reason = plan->standby && !plan->local->len ? BLIND : "";
-
-	if (unbroken && latest->state == state && g_str_equal(latest->reason, reason)) {
-		extend_coverage(batch, latest, to_us);
-		return;
-	}
-	if (unbroken && plan->standby) {
-		extend_coverage(batch, latest, to_us);
-		from_us = to_us;
-	} else if (unbroken && is_blind(latest)) {
-		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, latest->end_us, to_us,
-		             "it became master between two looks");
-		from_us = to_us;
-	} else if (follows && !unbroken && first) {
-		extend_coverage(batch, latest, to_us);
-		from_us = to_us;
-	} else if (follows && !unbroken) {
-		from_us = latest->end_us;
-	} else if (first && !follows) {
-		from_us = to_us;
-	}
-	add_coverage(ledger, batch, plan->router, 0, state, MIN(from_us, to_us), to_us, reason);
-}
-
-/* Not all of an address (0: of the router) was counted from from_us to to_us; or, if that has been said already, until
- * to_us. */
-static void miss_address(const struct ledger *ledger, struct batch *batch, const char *router, uint32_t address,
-                         int64_t from_us, int64_t to_us, const char *reason)
-{
-	const struct coverage *latest = books_latest_coverage(ledger, batch, router, address);
-
-	if (latest && latest->state == STATE_GAP && latest->end_us >= from_us)
-		extend_coverage(batch, latest, to_us);
-	else
-		add_coverage(ledger, batch, router, address, STATE_GAP, from_us, to_us, reason);
-}
-
-/* The same of the whole router. */
-static void miss(const struct ledger *ledger, struct batch *batch, const struct plan *plan, int64_t from_us,
-                 int64_t to_us, const char *reason)
-{
-	miss_address(ledger, batch, plan->router, 0, from_us, to_us, reason);
-}
-
 /* ---- meters ---- */
-
-/* The UTC label of an earlier moment in a generation's life, by today's setting of the clock if somebody has set it
- * since.  Across a boot the boot clock says nothing. */
-static int64_t label(const struct ledger *ledger, const struct generation *of, const struct instant *then,
-                     const struct instant *now)
-{
-	int64_t expected_us = now->utc_us - (now->boot_us - then->boot_us);
-	bool stepped = ABS(then->utc_us - expected_us) > STEP_US && g_str_equal(of->boot, ledger->boot);
-
-	return stepped ? expected_us : MIN(then->utc_us, now->utc_us);
-}
-
-static bool is_first_reading(const struct generation *of)
-{
-	return of->read_at.boot_us <= of->made_at.boot_us;
-}
 
 /* The reading that the meter's next row starts from. */
 static const struct instant *last_read(const struct meter *meter)
@@ -170,7 +66,7 @@ static struct meter *move_meter(const struct ledger *ledger, struct batch *batch
 {
 	const struct instant *since = last_read(meter);
 	struct usage row = {
-		.meter = meter->id, .start_us = label(ledger, meter->of, since, at), .end_us = at->utc_us,
+		.meter = meter->id, .start_us = cover_label(ledger, meter->of, since, at), .end_us = at->utc_us,
 		.counts = difference(counts, &meter->last), .reading = *counts, .flags = meter->flags | flags,
 	};
 	struct meter *moved;
@@ -238,10 +134,10 @@ static void declare_unseen(const struct ledger *ledger, struct batch *batch, con
                            const struct instant *now)
 {
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, address);
-	int64_t since_us = label(ledger, of, since ? since : &of->read_at, now);
+	int64_t since_us = cover_label(ledger, of, since ? since : &of->read_at, now);
 
 	if (since_us < now->utc_us && !(latest && latest->end_us == now->utc_us))
-		add_coverage(ledger, batch, plan->router, address, STATE_GAP, since_us, now->utc_us, UNSEEN);
+		cover_add(ledger, batch, plan->router, address, STATE_GAP, since_us, now->utc_us, UNSEEN);
 }
 
 /* The address came after the router was looked at, and perhaps before its counter was made. */
@@ -252,8 +148,8 @@ static void declare_arrival(const struct ledger *ledger, struct batch *batch, co
 	const struct coverage *latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
 
 	if (!(latest && latest->end_us == at->utc_us))
-		add_coverage(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
-		             label(ledger, meter->of, before ? &plan->known_at : &meter->first_at, at), at->utc_us, UNSEEN);
+		cover_add(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
+		          cover_label(ledger, meter->of, before ? &plan->known_at : &meter->first_at, at), at->utc_us, UNSEEN);
 }
 
 /* Its counter was made a moment after that was written down. */
@@ -262,11 +158,11 @@ static void extend_unseen(const struct ledger *ledger, struct batch *batch, cons
 {
 	const struct coverage *latest;
 
-	if (!(meter->flags & FLAG_GAP) || last_read(meter)->boot_us > meter->first_at.boot_us)
+	if (!(meter->flags & FLAG_GAP))
 		return;
 	latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
 	if (latest && latest->state == STATE_GAP && latest->end_us == meter->first_at.utc_us)
-		extend_coverage(batch, latest, at->utc_us);
+		cover_extend(batch, latest, at->utc_us);
 }
 
 /* An earlier process has metered the router and taken its counters down, and did not come to making new ones: what there
@@ -279,7 +175,7 @@ static bool declare_absence(const struct ledger *ledger, struct batch *batch, co
 	if (!latest || !g_hash_table_contains(ledger->inherited, plan->router) || latest->end_us >= now->utc_us ||
 	    (latest->state == STATE_STANDBY && plan->standby))
 		return false;
-	miss(ledger, batch, plan, latest->end_us, now->utc_us, "no counters of ours stood there when the agent came");
+	cover_miss(ledger, batch, plan, latest->end_us, now->utc_us, "no counters of ours stood there when the agent came");
 	return true;
 }
 
@@ -293,8 +189,8 @@ static void reopen(const struct ledger *ledger, struct batch *batch, const struc
 
 	if (since->boot_us <= meter->first_at.boot_us && meter->key.address && !planned->served)
 		return; /* there was nothing to count yet */
-	miss_address(ledger, batch, meter->of->router, meter->key.address, label(ledger, meter->of, since, now),
-	             now->utc_us, "its counter was not there");
+	cover_miss_address(ledger, batch, meter->of->router, meter->key.address, cover_label(ledger, meter->of, since, now),
+	                   now->utc_us, "its counter was not there");
 	end_meter(batch, meter, now->utc_us);
 	begin_meter(ledger, batch, meter->of, &meter->key, planned->fixed, now, &zero,
 	            counts_is_zero(&meter->last) ? FLAG_GAP : FLAG_RESET | FLAG_GAP);
@@ -308,9 +204,9 @@ static void doubt(const struct ledger *ledger, struct batch *batch, const struct
 
 	if (last_read(meter)->boot_us > meter->first_at.boot_us || meter->flags & FLAG_GAP)
 		return;
-	miss_address(ledger, batch, meter->of->router, meter->key.address,
-	             label(ledger, meter->of, &meter->first_at, now), now->utc_us,
-	             "the agent ended while its counter was made");
+	cover_miss_address(ledger, batch, meter->of->router, meter->key.address,
+	                   cover_label(ledger, meter->of, &meter->first_at, now), now->utc_us,
+	                   "the agent ended while its counter was made");
 	doubted = meter_copy(meter);
 	doubted->flags |= FLAG_GAP;
 	g_ptr_array_add(batch->meters, doubted);
@@ -382,11 +278,24 @@ static void settle_reset(const struct ledger *ledger, struct batch *batch, const
 		reading->counts.in_bytes, meter->last.out_bytes, reading->counts.out_bytes);
 
 	end_meter(batch, meter, at->utc_us);
-	add_coverage(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
-	             label(ledger, meter->of, last_read(meter), at), at->utc_us, reason);
+	cover_add(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
+	          cover_label(ledger, meter->of, last_read(meter), at), at->utc_us, reason);
 	if (planned)
 		begin_meter(ledger, batch, meter->of, &meter->key, fixed, at, &reading->counts,
 		            FLAG_RESET | FLAG_GAP);
+}
+
+/* What is to be said of the time before a counter was made, when it is read first.  Returns flags for the row. */
+static unsigned settle_first(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+                             const struct planned_meter *planned, const struct plan *plan, const struct instant *at)
+{
+	if (last_read(meter)->boot_us > meter->first_at.boot_us)
+		return 0;
+	extend_unseen(ledger, batch, meter, at);
+	if (!planned || !planned->came)
+		return 0;
+	declare_arrival(ledger, batch, plan, meter, at);
+	return FLAG_GAP;
 }
 
 static void settle_meter(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
@@ -407,11 +316,7 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 	/* of one that nobody else has now, the moment is not known either; without any plan it is we who end it */
 	if ((moved || (!planned && plan->meters->len)) && !snapshot->prompt)
 		flags |= FLAG_MOVED;
-	extend_unseen(ledger, batch, meter, at);
-	if (planned && found->came && last_read(meter)->boot_us <= meter->first_at.boot_us) {
-		declare_arrival(ledger, batch, plan, meter, at);
-		flags |= FLAG_GAP;
-	}
+	flags |= settle_first(ledger, batch, meter, found, plan, at);
 	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
 	if (planned && !moved)
 		return;
@@ -439,10 +344,10 @@ static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const 
 			continue;
 		end_meter(batch, meter, snapshot->at.utc_us);
 		if (same)
-			miss_address(ledger, batch, plan->router, meter->key.address,
-			             label(ledger, meter->of, last_read(meter), &snapshot->at), snapshot->at.utc_us,
-			             "its counter was not there");
-		lost_since_us = MAX(lost_since_us, label(ledger, meter->of, last_read(meter), &snapshot->at));
+			cover_miss_address(ledger, batch, plan->router, meter->key.address,
+			                   cover_label(ledger, meter->of, last_read(meter), &snapshot->at), snapshot->at.utc_us,
+			                   "its counter was not there");
+		lost_since_us = MAX(lost_since_us, cover_label(ledger, meter->of, last_read(meter), &snapshot->at));
 	}
 	return lost_since_us;
 }
@@ -454,10 +359,10 @@ void ledger_miss(const struct ledger *ledger, const struct plan *plan, const cha
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
 
 	if (books)
-		miss(ledger, batch, plan, label(ledger, books->generation, &books->generation->read_at, now),
-		     now->utc_us, reason);
+		cover_miss(ledger, batch, plan, cover_label(ledger, books->generation, &books->generation->read_at, now),
+		           now->utc_us, reason);
 	else if (latest)
-		miss(ledger, batch, plan, MIN(latest->end_us, now->utc_us), now->utc_us, reason);
+		cover_miss(ledger, batch, plan, MIN(latest->end_us, now->utc_us), now->utc_us, reason);
 }
 
 /* The generation has been read. */
@@ -470,14 +375,22 @@ static void mark_read(struct batch *batch, const struct generation *of, const st
 	g_ptr_array_add(batch->generations, read);
 }
 
+/* Has what stood there counted all since the last reading, as far as is known? */
+static bool has_seen_all(const struct ledger *ledger, const struct batch *batch, const struct plan *plan,
+                         const struct generation *of, const struct snapshot *snapshot)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
+
+	return !snapshot->missed && (plan->standby || !cover_is_blind(latest)) && !cover_is_open(latest, of);
+}
+
 void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum basis basis,
                    const struct snapshot *snapshot, struct batch *batch)
 {
 	const struct books *books = books_find(ledger, plan->ns);
 	struct generation *of = generation_for(ledger, batch, plan, snapshot->generation, basis, &snapshot->at);
-	int64_t from_us = label(ledger, of, &of->read_at, &snapshot->at), lost_since_us = 0;
-	bool saw_all = !snapshot->missed &&
-	               (plan->standby || !is_blind(books_latest_coverage(ledger, batch, plan->router, 0)));
+	int64_t from_us = cover_label(ledger, of, &of->read_at, &snapshot->at), lost_since_us = 0;
+	bool saw_all = has_seen_all(ledger, batch, plan, of, snapshot);
 
 	for (unsigned i = 0; i < snapshot->readings->len; i++) {
 		const struct reading *reading = &g_array_index(snapshot->readings, struct reading, i);
@@ -495,33 +408,33 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 	if (books)
 		lost_since_us = end_lost(ledger, batch, books, snapshot, plan);
 	if (lost_since_us && lost_since_us < from_us)
-		add_coverage(ledger, batch, plan->router, 0, STATE_GAP, lost_since_us, snapshot->at.utc_us,
-		             "the counters were removed and had to be made again");
+		cover_add(ledger, batch, plan->router, 0, STATE_GAP, lost_since_us, snapshot->at.utc_us,
+		          "the counters were removed and had to be made again");
 	if (snapshot->missed)
-		miss(ledger, batch, plan, from_us, snapshot->at.utc_us, snapshot->missed);
+		cover_miss(ledger, batch, plan, from_us, snapshot->at.utc_us, snapshot->missed);
 	else if (plan->meters->len || books)
-		cover(ledger, batch, plan, from_us, snapshot->at.utc_us, is_first_reading(of));
-
+		cover_state(ledger, batch, plan, of, &snapshot->at);
 	mark_read(batch, of, &snapshot->at);
 }
 
 /* The last reading of one meter; of a counter that is not there any more, what it counted since is not known. */
 static void end_with(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
-                     const struct snapshot *last, unsigned flags)
+                     const struct plan *plan, const struct snapshot *last, unsigned flags)
 {
 	struct reading reading = { .key = meter->key };
 	const struct counts *counts = snapshot_find(last, &meter->key);
 	const struct meter *after;
 
 	if (!counts)
-		miss_address(ledger, batch, meter->of->router, meter->key.address,
-		             label(ledger, meter->of, last_read(meter), &last->at), last->at.utc_us,
-		             "the counter was removed before a last reading");
+		cover_miss_address(ledger, batch, meter->of->router, meter->key.address,
+		                   cover_label(ledger, meter->of, last_read(meter), &last->at), last->at.utc_us,
+		                   "the counter was removed before a last reading");
 	reading.counts = counts ? *counts : meter->last;
 	if (is_below(&reading.counts, &meter->last)) {
 		settle_reset(ledger, batch, meter, &reading, &last->at, false, 0);
 		return;
 	}
+	flags |= settle_first(ledger, batch, meter, plan_find_meter(plan, &meter->key), plan, &last->at);
 	after = move_meter(ledger, batch, meter, &last->at, &reading.counts, flags);
 	end_meter(batch, after ? after : meter, last->at.utc_us);
 }
@@ -542,17 +455,17 @@ static void miss_unmade(const struct ledger *ledger, struct batch *batch, const 
 		const struct meter_key *key = &g_array_index(plan->meters, struct planned_meter, i).key;
 
 		if (key->address && !snapshot_find(last, key) && !books_find_meter(books, last->generation, key))
-			miss_address(ledger, batch, plan->router, key->address, from_us, last->at.utc_us,
-			             "the address came, and its router ended before it was counted");
+			cover_miss_address(ledger, batch, plan->router, key->address, from_us, last->at.utc_us,
+			                   "the address came, and its router ended before it was counted");
 	}
 }
 
 void ledger_end(const struct ledger *ledger, const struct plan *plan, const struct snapshot *last, struct batch *batch)
 {
 	const struct books *books = books_find(ledger, plan->ns);
-	bool saw_all = !last->missed && (plan->standby || !is_blind(books_latest_coverage(ledger, batch, plan->router, 0)));
 	struct generation *of = NULL;
 	GHashTableIter each;
+	bool saw_all = false;
 	int64_t from_us;
 	void *item;
 
@@ -564,19 +477,21 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 
 		if (!g_str_equal(meter->of->tag, last->generation))
 			continue;
+		if (!of)
+			saw_all = has_seen_all(ledger, batch, plan, meter->of, last);
 		of = meter->of;
-		end_with(ledger, batch, meter, last, (saw_all ? 0 : FLAG_GAP) |
+		end_with(ledger, batch, meter, plan, last, (saw_all ? 0 : FLAG_GAP) |
 		         (has_moved(meter, plan) && !last->prompt ? FLAG_MOVED : 0) |
 		         (of->catchup && meter->id < ledger->first_own_meter ? FLAG_CATCHUP : 0));
 	}
 	if (!of)
 		return;
-	from_us = label(ledger, of, &of->read_at, &last->at);
+	from_us = cover_label(ledger, of, &of->read_at, &last->at);
 	miss_unmade(ledger, batch, books, plan, last, from_us);
 	if (last->missed)
-		miss(ledger, batch, plan, from_us, last->at.utc_us, last->missed);
+		cover_miss(ledger, batch, plan, from_us, last->at.utc_us, last->missed);
 	else
-		cover(ledger, batch, plan, from_us, last->at.utc_us, is_first_reading(of));
+		cover_state(ledger, batch, plan, of, &last->at);
 	mark_read(batch, of, &last->at);
 }
 
@@ -594,7 +509,7 @@ void ledger_bury(const struct ledger *ledger, GHashTable *present, const struct 
 		g_hash_table_iter_init(&each_meter, ((struct books *)books)->meters);
 		while (g_hash_table_iter_next(&each_meter, &meter, NULL))
 			end_meter(batch, meter, now->utc_us);
-		add_coverage(ledger, batch, of->router, 0, STATE_GAP, label(ledger, of, &of->read_at, now), now->utc_us,
-		             "the namespace went away before a last reading");
+		cover_add(ledger, batch, of->router, 0, STATE_GAP, cover_label(ledger, of, &of->read_at, now), now->utc_us,
+		          "the namespace went away before a last reading");
 	}
 }

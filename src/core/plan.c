@@ -4,6 +4,8 @@
  */
 #include "core/plan.h"
 
+#include "core/prefix.h"
+
 #include <string.h>
 
 static void add_meters(struct plan *plan, enum kind kind, uint32_t address, uint32_t fixed, bool served)
@@ -62,6 +64,33 @@ struct plan *plan_make(const struct router *router, const struct classes *classe
 		add_meters(plan, KIND_UNATTRIBUTED, 0, 0, false);
 	g_array_sort(plan->meters, compare_planned);
 	return plan;
+}
+
+static bool is_same_meter(const struct planned_meter *a, const struct planned_meter *b)
+{
+	return !meter_key_compare(&a->key, &b->key) && a->fixed == b->fixed;
+}
+
+static bool is_same_range(const struct class_range *a, const struct class_range *b)
+{
+	return a->first == b->first && a->last == b->last && a->class_name == b->class_name;
+}
+
+bool plan_is_same(const struct plan *a, const struct plan *b)
+{
+	bool same = a->gateway == b->gateway && a->meters->len == b->meters->len && a->local->len == b->local->len &&
+	            a->ranges->len == b->ranges->len;
+
+	for (unsigned i = 0; same && i < a->meters->len; i++)
+		same = is_same_meter(&g_array_index(a->meters, struct planned_meter, i),
+		                     &g_array_index(b->meters, struct planned_meter, i));
+	for (unsigned i = 0; same && i < a->local->len; i++)
+		same = !prefix_compare(&g_array_index(a->local, struct prefix, i),
+		                       &g_array_index(b->local, struct prefix, i));
+	for (unsigned i = 0; same && i < a->ranges->len; i++)
+		same = is_same_range(&g_array_index(a->ranges, struct class_range, i),
+		                     &g_array_index(b->ranges, struct class_range, i));
+	return same;
 }
 
 const struct planned_meter *plan_find_meter(const struct plan *plan, const struct meter_key *key)

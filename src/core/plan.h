@@ -15,6 +15,9 @@ bool plan_is_standby(const struct router *router);
 /* The plan for router, owned by the caller.  A router without an external device gets a plan without meters. */
 struct plan *plan_make(const struct router *router, const struct classes *classes);
 
+/* True if two plans of a router make the kernel count alike. */
+bool plan_is_same(const struct plan *a, const struct plan *b);
+
 /* The plan's meter of that key, or NULL. */
 const struct planned_meter *plan_find_meter(const struct plan *plan, const struct meter_key *key);
 

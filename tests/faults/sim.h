@@ -44,8 +44,8 @@ struct parcel {
 	uint64_t bytes, packets;
 	const struct version *version, *stay; /* stay: of its address in that router */
 	bool legacy;              /* by rules that make no events */
-	bool counted;             /* by a counter of ours, of that address: */
-	uint32_t counted_for;
+	bool counted;             /* by a counter of ours */
+	uint32_t led_to;          /* the address whose counter was to count it, by the rules of ours; 0: none's, or nobody's */
 	bool deaf;                /* the agent could hear nothing then */
 	bool again;               /* the clock was set back: its moment has been there before */
 	unsigned billed;          /* rows that have it: 0 or 1 */

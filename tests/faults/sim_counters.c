@@ -138,7 +138,6 @@ static void count(struct life *life, struct parcel *parcel)
 	g_ptr_array_add(life->parcels, parcel);
 	g_array_append_val(life->ends, *bytes);
 	parcel->counted = true;
-	parcel->counted_for = life->key.address;
 }
 
 void counters_receive(struct net *net, struct parcel *parcel, uint32_t address)
@@ -158,7 +157,10 @@ void counters_receive(struct net *net, struct parcel *parcel, uint32_t address)
 			key.address = address;
 			key.kind = address == bank->plan->gateway ? KIND_GATEWAY : KIND_FLOATING;
 		}
-		life = plan_find(bank->plan, &key, NULL) ? find_life(bank, &key) : NULL;
+		if (!plan_find(bank->plan, &key, NULL))
+			continue;
+		parcel->led_to = key.address;
+		life = find_life(bank, &key);
 		if (life)
 			count(life, parcel);
 	}

@@ -406,8 +406,7 @@ static enum word word_of(const struct parcel *parcel)
 		const struct covered *row = covered->pdata[i];
 
 		if (!g_str_equal(row->row->router, parcel->router) ||
-		    (row->row->address && row->row->address != parcel->key.address &&
-		     !(parcel->counted && row->row->address == parcel->counted_for)))
+		    (row->row->address && row->row->address != parcel->key.address && row->row->address != parcel->led_to))
 			continue;
 		then_us = parcel->at_us + row->offset_us; /* by the clock as it was when the row was written */
 		if (row->row->state == STATE_GAP)

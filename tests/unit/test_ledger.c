@@ -355,6 +355,31 @@ static void test_subnet_that_came_between_two_looks(struct books_test *test, con
 	g_assert_cmpuint(row(test, 1)->flags, ==, 0);
 }
 
+/* Written down before it was mended; then no reading came into the books, or another process took over. */
+static void test_gap_lasts_until_what_made_it_was_mended(struct books_test *test, const void *data)
+{
+	static const enum state states[] = { STATE_METERED, STATE_GAP, STATE_METERED };
+	static const int minutes[] = { 1, 3, 1 };
+	struct batch *batch = batch_new();
+
+	birth_and_reading(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	pass(test, MINUTE);
+	ledger_miss(test->ledger, test->plan, "why", &test->now, batch);
+	commit(test, batch);
+	restart(test);
+	count(test, 0, 100, 0);
+	pass(test, 2 * MINUTE);
+	sample(test);
+	count(test, 0, 100, 0);
+	pass(test, MINUTE);
+	sample(test);
+	assert_coverage(test, states, minutes, G_N_ELEMENTS(states));
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_GAP | FLAG_CATCHUP);
+	g_assert_cmpuint(row(test, 1)->flags, ==, 0);
+}
+
 static void test_lost_generation_is_a_gap(struct books_test *test, const void *data)
 {
 	birth(test, "g1");
@@ -797,6 +822,40 @@ static void test_router_ended_before_its_new_address_was_counted(struct books_te
 	assert_gap(test, OTHER, since_us, test->now.utc_us);
 }
 
+/* Its counter was made a moment after its birth was written down, and the commit of its first reading failed. */
+static void test_router_ended_before_its_new_counter_was_read(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth_and_reading(test, "g1");
+	since_us = test->now.utc_us;
+	pass(test, MINUTE);
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	birth(test, "g1");
+	count(test, 1, 10, 0);
+	pass(test, MINUTE);
+	end(test, test->kernel);
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_GAP);
+}
+
+static void test_router_ended_before_an_arrival_was_counted(struct books_test *test, const void *data)
+{
+	birth_and_reading(test, "g1");
+	pass(test, MINUTE);
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = false;
+	test->plan->known_at = test->now;
+	pass(test, MINUTE / 100);
+	birth(test, "g1");
+	g_array_index(test->plan->meters, struct planned_meter, 1).came = true;
+	count(test, 1, 10, 0);
+	pass(test, MINUTE / 100);
+	end(test, test->kernel);
+	assert_gap(test, OTHER, test->plan->known_at.utc_us, test->now.utc_us);
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_GAP);
+}
+
 static void test_new_address_in_a_generation_that_takes_over(struct books_test *test, const void *data)
 {
 	int64_t since_us;
@@ -958,6 +1017,7 @@ int main(int argc, char **argv)
 	CASE(hand_over_splits_at_one_reading);
 	CASE(death_takes_the_last_reading);
 	CASE(subnet_that_came_between_two_looks);
+	CASE(gap_lasts_until_what_made_it_was_mended);
 	CASE(lost_generation_is_a_gap);
 	CASE(namespace_gone_ends_its_meters);
 	CASE(new_address_declares_what_it_missed);
@@ -979,6 +1039,8 @@ int main(int argc, char **argv)
 	CASE(last_reading_lacks_a_counter);
 	CASE(last_reading_after_a_move_is_flagged);
 	CASE(router_ended_before_its_new_address_was_counted);
+	CASE(router_ended_before_its_new_counter_was_read);
+	CASE(router_ended_before_an_arrival_was_counted);
 	CASE(new_address_in_a_generation_that_takes_over);
 	CASE(counter_that_another_agent_made_and_never_read);
 	CASE(arrival_counts_from_the_look);

@@ -148,6 +148,40 @@ static void test_addresses_that_come_after_the_look(void)
 	g_assert_cmpuint(came, ==, plan->classes->len - 1);
 }
 
+static struct floating *second_floating(struct router *router)
+{
+	return &g_array_index(router->floating, struct floating, 1);
+}
+
+/* Each change makes the kernel count in another way, but that an address is there by now. */
+static void test_plans_that_count_alike(void)
+{
+	SCOPED(router) *router = make_router();
+	SCOPED(plan) *first = plan_of(router);
+	struct prefix subnet = { A(10, 0, 77, 0), 24 }, onlink = { A(203, 0, 113, 0), 24 };
+
+	for (unsigned change = 0; change < 7; change++) {
+		SCOPED(router) *other = make_router();
+		SCOPED(plan) *second = NULL;
+
+		if (change == 1)
+			second_floating(other)->served = true;
+		else if (change == 2)
+			second_floating(other)->fixed++;
+		else if (change == 3)
+			second_floating(other)->address++;
+		else if (change == 4)
+			other->gateway++;
+		else if (change == 5)
+			g_array_append_val(other->local, subnet);
+		else if (change == 6)
+			g_array_append_val(other->onlink, onlink);
+		second = plan_of(other);
+		g_assert_cmpint(plan_is_same(first, second), ==, change < 2);
+		g_assert_cmpint(plan_is_same(second, first), ==, change < 2);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -158,5 +192,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/names", test_counter_names_there_and_back);
 	g_test_add_func("/plan/strangers", test_strangers_are_no_counters);
 	g_test_add_func("/plan/arrivals", test_addresses_that_come_after_the_look);
+	g_test_add_func("/plan/alike", test_plans_that_count_alike);
 	return g_test_run();
 }
