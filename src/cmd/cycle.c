@@ -89,7 +89,7 @@ static bool commit(struct node *node, struct batch *batch, GError **error)
 
 	if (batch_is_empty(batch))
 		return true;
-	if (!store_commit(node->store, batch, error)) {
+	if (!store_commit_sure(node->store, batch, error)) {
 		complain_again(node);
 		node_mend_books(node); /* the batch is of the old books: what it says is read again */
 		return false;

@@ -29,6 +29,7 @@ struct rollup {
 	uint64_t rows;
 	GHashTable *sums;        /* set of struct sum */
 	int64_t hour_us;         /* of the last time that sums were written */
+	unsigned refused;        /* how often in a row the store would not take the sums of its own rows */
 	int64_t starts[2], ends[2]; /* hour and day that were looked up last: rows come in order, mostly */
 };
 
@@ -189,12 +190,33 @@ static bool write_sums(struct store *store, GError **error)
 	return sql_run(&advance, error);
 }
 
+/* All that goes into a sum is in the file, so what the file refuses of it contradicts itself; it is read twice, the second
+ * time from the disk. */
+static void doubt(struct store *store, const GError *refusal)
+{
+	if (!store->rollup->refused++)
+		sqlite3_db_release_memory(store->db);
+	else if (!store->damage)
+		store->damage = g_strdup_printf("what is there does not go together: %s", refusal->message);
+}
+
 static bool flush(struct store *store, GError **error)
 {
-	bool done = store_begin_write(store, error) && sql_end_transaction(store, write_sums(store, error), error);
+	g_autoptr(GError) refusal = NULL;
+	bool done = store_begin_write(store, &refusal);
 
+	if (done) {
+		done = write_sums(store, &refusal);
+		if (done)
+			store->rollup->refused = 0;
+		else if (!sql_may_pass(store))
+			doubt(store, refusal);
+		done = sql_end_transaction(store, done, &refusal);
+	}
 	/* If it failed the rows are read again. */
 	forget(store->rollup);
+	if (refusal)
+		g_propagate_error(error, g_steal_pointer(&refusal));
 	return done;
 }
 

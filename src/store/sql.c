@@ -226,6 +226,14 @@ void sql_set_error(struct store *store, GError **error)
 	            system_errno ? ")" : "", remedy(store, code, system_errno));
 }
 
+bool sql_may_pass(const struct store *store)
+{
+	int code = sqlite3_errcode(store->db) & 0xff;
+
+	return code == SQLITE_BUSY || code == SQLITE_LOCKED || code == SQLITE_IOERR || code == SQLITE_FULL ||
+	       code == SQLITE_READONLY || code == SQLITE_NOMEM;
+}
+
 /* ---- the connection ---- */
 
 struct store *sql_store_new(const char *directory)

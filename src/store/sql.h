@@ -65,6 +65,7 @@ struct store {
 	char *damage;                   /* what SQLite found wrong with the file itself; NULL: nothing */
 	bool rotten;                    /* no second home is whole, but there was one */
 	bool displaced;                 /* and that it is to be opened again: it is not what stands at its path, or read-only */
+	bool at_odds;                   /* the last batch was refused for what stands in the file, not for itself */
 	bool wal_in_doubt;              /* what the WAL holds may be in the kernel's cache alone (store.c) */
 	struct file_mark marks[FILE_MARKS];
 	char *timezone;                 /* as it was settled by this process; NULL: it was not */
@@ -99,6 +100,9 @@ bool store_begin_write(struct store *store, GError **error);
 
 /* Ends a transaction: commits it if ok, else rolls it back and returns false. */
 bool sql_end_transaction(struct store *store, bool ok, GError **error);
+
+/* What failed last may pass by itself: somebody is in the way, or the disk is full, away or read-only. */
+bool sql_may_pass(const struct store *store);
 
 struct sql_call {
 	struct store *store;

@@ -142,14 +142,21 @@ bool store_begin_write(struct store *store, GError **error)
 	return sql_run(&begin, error);
 }
 
+/* A CHECK looks at the batch alone; these at what stands there too. */
+static bool is_at_odds(int extended)
+{
+	return extended == SQLITE_CONSTRAINT_PRIMARYKEY || extended == SQLITE_CONSTRAINT_ROWID ||
+	       extended == SQLITE_CONSTRAINT_UNIQUE || extended == SQLITE_CONSTRAINT_FOREIGNKEY;
+}
+
 /* What a sound store takes is refused by one with an index that is not that of its table: then it is damaged. */
 static void roll_back(struct store *store)
 {
-	int code = sqlite3_errcode(store->db) & 0xff;
-	bool in_the_way = code == SQLITE_BUSY || code == SQLITE_IOERR || code == SQLITE_FULL || code == SQLITE_READONLY;
+	bool may_pass = sql_may_pass(store);
 
+	store->at_odds |= is_at_odds(sqlite3_extended_errcode(store->db));
 	sql_end_transaction(store, false, NULL);
-	if (!in_the_way && !store->damage)
+	if (!may_pass && !store->damage)
 		judge_again(store);
 }
 
@@ -157,6 +164,7 @@ bool store_commit(struct store *store, const struct batch *batch, GError **error
 {
 	int64_t commits, last_seq;
 
+	store->at_odds = false;
 	if (!store_begin_write(store, error))
 		return false;
 	if (!write_batch(store, batch, &commits, &last_seq, error)) {
@@ -169,6 +177,26 @@ bool store_commit(struct store *store, const struct batch *batch, GError **error
 	store->last_seq = last_seq;
 	checkpoint_if_due(store);
 	return true;
+}
+
+/* A bit of a first reading, of a tag or of a time may turn, and no check of SQLite's knows that it was another: the batch
+ * does, as it goes on from what was committed.  The second try reads the disk, not the cache. */
+bool store_commit_sure(struct store *store, const struct batch *batch, GError **error)
+{
+	g_autoptr(GError) refusal = NULL;
+
+	if (store_commit(store, batch, &refusal))
+		return true;
+	if (store->at_odds && !store_is_lost(store)) {
+		g_clear_error(&refusal);
+		sqlite3_db_release_memory(store->db);
+		if (store_commit(store, batch, &refusal))
+			return true;
+		if (store->at_odds && !store_is_lost(store))
+			store->damage = g_strdup_printf("what was committed is not what is there: %s", refusal->message);
+	}
+	g_propagate_error(error, g_steal_pointer(&refusal));
+	return false;
 }
 
 bool store_save_baselines(struct store *store, const GPtrArray *open_meters, GError **error)

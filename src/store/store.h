@@ -84,6 +84,10 @@ bool store_load(struct store *store, struct ledger_state *state, GError **error)
 /* One transaction, durable when it returns true; on failure nothing of it is kept.  BUSY: try again later. */
 bool store_commit(struct store *store, const struct batch *batch, GError **error);
 
+/* The same, of a batch that is whole in itself, as all of the ledger's are: if what stands in the store refuses it twice,
+ * it is the store that is damaged (store_is_lost()). */
+bool store_commit_sure(struct store *store, const struct batch *batch, GError **error);
+
 /* Writes the second home: open_meters (of struct meter *) as they are after the last commit.  Durable when it returns
  * true.  Called after each commit; a failure loses nothing as long as the database is whole. */
 bool store_save_baselines(struct store *store, const GPtrArray *open_meters, GError **error);

@@ -43,9 +43,11 @@ static bool find_generation(struct store *store, GHashTable *rows, const struct 
 	sql_bind_text(&call, of->boot);
 	sql_bind_text(&call, of->ns);
 	result = sql_step(&call, error);
-	if (result == SQL_NONE)
+	if (result == SQL_NONE) {
+		store->at_odds = true;
 		g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: generation %s of namespace %s is not in it",
 		            store->path, of->tag, of->ns);
+	}
 	if (result != SQL_ROW)
 		return false;
 	*row = sqlite3_column_int64(call.statement, 0);
@@ -137,6 +139,7 @@ static bool put_coverage(struct store *store, const struct coverage *row, GError
 	}
 	if (sqlite3_changes(store->db) == 1)
 		return true;
+	store->at_odds = true;
 	g_set_error(error, STORE_ERROR, STORE_ERROR_FAILED, "%s: coverage %" G_GINT64_FORMAT
 	            " of router %s is another row there", store->path, row->seq, row->router);
 	return false;

@@ -444,6 +444,14 @@ static void start_again(struct world *world, struct place *place)
 		check_sums(world, place, place->rig->renewal ? place->rig->renewal : place->notice);
 }
 
+/* Sums that the store refuses are tried once more, as at the agent's next sample. */
+static bool tend(struct place *place)
+{
+	if (rig_tend(place->rig, 0, NULL) || (!place->rig->renewal && rig_tend(place->rig, 0, NULL)))
+		return true;
+	return place->rig->renewal && sample(place);
+}
+
 static char *try_in_use(struct world *world, unsigned number)
 {
 	struct place place = { .state = below(world, 2) };
@@ -467,7 +475,7 @@ static char *try_in_use(struct world *world, unsigned number)
 		place.rig->now.utc_us += 61 * MINUTE_US;
 		place.rig->now.boot_us += 61 * MINUTE_US;
 		kept = place.booked;
-		if (!rig_tend(place.rig, 0, NULL) && (!place.rig->renewal || !sample(&place))) {
+		if (!tend(&place)) {
 			complain(&place, "sums cannot be made any more");
 			break;
 		}

@@ -251,7 +251,7 @@ static bool commit(struct rig *rig, struct batch *batch, GError **error)
 		return true;
 	if (rig->on_commit)
 		rig->on_commit(rig, batch, false, rig->data);
-	if (!store_commit(rig->store, batch, error)) {
+	if (!store_commit_sure(rig->store, batch, error)) {
 		renew(rig);
 		return false;
 	}

@@ -370,7 +370,7 @@ static void put_coverage(const struct coverage *row)
 	g_ptr_array_add(file->coverage, copy);
 }
 
-bool store_commit(struct store *store, const struct batch *batch, GError **error)
+bool store_commit_sure(struct store *store, const struct batch *batch, GError **error)
 {
 	sim_point("commit");
 	if (sim_fault("commit")) {
