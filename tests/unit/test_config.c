@@ -112,7 +112,7 @@ static void test_refused(void)
 		{ "[classes]\nfree = 10.0.0.0/8, 10.0.0.0/8\n", { "[classes] free", "10.0.0.0/8", "once" } },
 		{ "[classes]\nfree = 10.0.0.1\npeering = 10.0.0.1/32\n",
 		  { "[classes] peering", "10.0.0.1/32", "class free" } },
-		{ "[backends]\nebpf = 3f1e9a52-7f0e-4d53-9a0c-4d5c1d3f8f6a\n", { "[backends] ebpf", "nft, iptables" } },
+		{ "[backends]\nauto = 3f1e9a52-7f0e-4d53-9a0c-4d5c1d3f8f6a\n", { "[backends] auto", "nft, iptables, ebpf" } },
 		{ "[backends]\nnft = router-1\n", { "[backends] nft", "'router-1'", "UUID" } },
 		{ "[backends]\nnft =\n", { "[backends] nft", "empty" } },
 		{ "[backends]\nnft = 3f1e9a52-7f0e-4d53-9a0c-4d5c1d3f8f6a\niptables = 3F1E9A52-7F0E-4D53-9A0C-4D5C1D3F8F6A\n",
