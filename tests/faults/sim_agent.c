@@ -70,6 +70,7 @@ void agent_die(void)
 {
 	drop_sources();
 	kernel_release_all();
+	world_forget_looks();
 	sim.up = false;
 }
 

@@ -159,7 +159,8 @@ void counters_receive(struct net *net, struct parcel *parcel, uint32_t address)
 		}
 		if (!plan_find(bank->plan, &key, NULL))
 			continue;
-		parcel->led_to = key.address;
+		parcel->led = true;
+		parcel->led_to = key;
 		life = find_life(bank, &key);
 		if (life)
 			count(life, parcel);

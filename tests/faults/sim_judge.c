@@ -242,6 +242,15 @@ static void say_complete(const struct account *account, const struct usage *row)
 		g_array_append_val(complete, said);
 }
 
+/* For who plays a seed again. */
+static void tell_row(const struct meter *meter, const struct usage *row)
+{
+	sim_trace("row: meter %" G_GINT64_FORMAT ", %x %s of %s, %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT ", in %"
+	          G_GUINT64_FORMAT " out %" G_GUINT64_FORMAT ", flags %#x", meter->id, meter->key.address,
+	          meter->key.class_name, meter->of->router, row->start_us, row->end_us, row->counts.in_bytes,
+	          row->counts.out_bytes, row->flags);
+}
+
 static void judge_row(const struct usage *row)
 {
 	struct account *account = g_hash_table_lookup(accounts, &row->meter);
@@ -273,6 +282,7 @@ static void judge_row(const struct usage *row)
 	life->booked = row->reading;
 	counts_add(&account->sum, &row->counts);
 	say_complete(account, row);
+	tell_row(account->meter, row);
 	sim.rows++;
 	sim.billed_bytes += row->counts.in_bytes + row->counts.out_bytes;
 }
@@ -305,9 +315,14 @@ static void judge_coverage(const struct coverage *row)
 		    known->row->address != row->address || row->end_us < known->row->end_us)
 			sim_fail("coverage %" G_GINT64_FORMAT " turns into another one", row->seq);
 		known->row->end_us = row->end_us;
+		if (row->state == STATE_GAP)
+			sim_trace("the gap %" G_GINT64_FORMAT " of %s %x lasts to %" G_GINT64_FORMAT, row->seq, row->router, row->address,
+			          row->end_us);
 		known->offset_us = sim.offset_us;
 		return;
 	}
+	sim_trace("coverage %" G_GINT64_FORMAT " of %s %x: %s, %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT " %s", row->seq,
+	          row->router, row->address, state_name(row->state), row->start_us, row->end_us, row->reason);
 	made = g_new(struct covered, 1);
 	*made = (struct covered){ store, coverage_copy(row), sim.offset_us, INT64_MIN };
 	g_ptr_array_add(covered, made);
@@ -339,6 +354,10 @@ void judge_commit(const struct batch *batch)
 	}
 	for (unsigned i = 0; i < batch->coverage->len; i++)
 		judge_coverage(batch->coverage->pdata[i]);
+	for (unsigned i = 0; sim.untold->len && i < batch->meters->len; i++)
+		world_told_of(((struct meter *)batch->meters->pdata[i])->of->router);
+	for (unsigned i = 0; sim.untold->len && i < batch->coverage->len; i++)
+		world_told_of(((struct coverage *)batch->coverage->pdata[i])->router);
 }
 
 /* ---- stores that go ---- */
@@ -406,7 +425,7 @@ static enum word word_of(const struct parcel *parcel)
 		const struct covered *row = covered->pdata[i];
 
 		if (!g_str_equal(row->row->router, parcel->router) ||
-		    (row->row->address && row->row->address != parcel->key.address && row->row->address != parcel->led_to))
+		    (row->row->address && row->row->address != parcel->key.address && row->row->address != parcel->led_to.address))
 			continue;
 		then_us = parcel->at_us + row->offset_us; /* by the clock as it was when the row was written */
 		if (row->row->state == STATE_GAP)
@@ -433,10 +452,12 @@ static void tell_coverage(const struct parcel *parcel)
 
 static void judge_missing(const struct parcel *parcel)
 {
+	const struct meter_key *key = parcel->led ? &parcel->led_to : &parcel->key;
+
 	for (unsigned i = 0; i < complete->len; i++) {
 		const struct said *row = &g_array_index(complete, struct said, i);
 
-		if (!sim.steps_of_clock && row->router == parcel->router && !meter_key_compare(&row->key, &parcel->key) &&
+		if (!sim.steps_of_clock && row->router == parcel->router && !meter_key_compare(&row->key, key) &&
 		    parcel->utc_us > row->start_us && parcel->utc_us < row->end_us)
 			sim_undeclared("%" G_GUINT64_FORMAT " bytes of %x (%s) at %" G_GINT64_FORMAT " are missing in a row without flags, "
 			         "%" G_GINT64_FORMAT " to %" G_GINT64_FORMAT, parcel->bytes, parcel->key.address, parcel->router,
