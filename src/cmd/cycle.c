@@ -151,8 +151,10 @@ bool cycle_part(struct node *node, GError **error)
 		if (!site->gone || site->place.ns_fd < 0)
 			continue;
 		site->failed |= !site->plan || !read_into(node, site);
-		if (!site->failed && is_replaced(node, site))
+		if (!site->failed && is_replaced(node, site)) {
 			site->found->missed = "another namespace took the place of this one between two looks";
+			site->found->missed_since = site->known_at;
+		}
 		if (!site->failed && site->late)
 			site->found->missed = BEHIND;
 		if (!site->failed && !site->found->intact)
@@ -187,7 +189,7 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 		if (!site->going)
 			continue;
 		any = true;
-		if (site->late && site->plan->meters->len)
+		if (site->late && (site->plan->meters->len || site->strayed))
 			site->missed = BEHIND;
 		if (!site->found->intact)
 			site->missed = site->between = BROKEN;

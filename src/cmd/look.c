@@ -291,6 +291,19 @@ static enum flavour ruling(const struct site *site)
 	return before == FLAVOUR_NFT ? FLAVOUR_LEGACY : before == FLAVOUR_LEGACY ? FLAVOUR_NFT : site->ruling;
 }
 
+/* Who does not hear looks at what changed without having read the directory. */
+static void notice_end(struct node *node, struct site *site)
+{
+	g_autofree char *path = g_build_filename(node->config->netns_dir, site->ns, NULL);
+	struct stat file;
+
+	if (is_still(node, site))
+		return;
+	site->gone = true;
+	if (lstat(path, &file) == 0)
+		add_pending(node, site->ns);
+}
+
 static void look_at(struct node *node, struct site *site)
 {
 	struct instant now = clock_now();
@@ -303,7 +316,14 @@ static void look_at(struct node *node, struct site *site)
 	router = xtables_fingerprint(site->place.ns_fd, NAT, &legacy_nat, &error) ?
 	         inventory_look(site->place.ns_fd, site->place.netfilter, site->ns, ruling(site), &error) : NULL;
 	if (!router) {
+		site->behind = true; /* of what it is to be */
 		node_fail_site(node, site, error);
+		return;
+	}
+	if (!site->gone)
+		notice_end(node, site);
+	if (site->gone && site->plan) { /* what was read may be what its end had left */
+		router_free(router);
 		return;
 	}
 	site->ruling = ruling(site);
@@ -357,19 +377,6 @@ static void forget_cycle(struct site *site)
 	site->followed_us = 0;
 	site->stale = site->unread;
 	site->going = site->synced = site->late = site->failed = false;
-}
-
-/* Who does not hear looks at what changed without having read the directory. */
-static void notice_end(struct node *node, struct site *site)
-{
-	g_autofree char *path = g_build_filename(node->config->netns_dir, site->ns, NULL);
-	struct stat file;
-
-	if (is_still(node, site))
-		return;
-	site->gone = true;
-	if (lstat(path, &file) == 0)
-		add_pending(node, site->ns);
 }
 
 bool look(struct node *node, enum look which, GError **error)

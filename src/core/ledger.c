@@ -161,7 +161,7 @@ static void extend_unseen(const struct ledger *ledger, struct batch *batch, cons
 	if (!(meter->flags & FLAG_GAP))
 		return;
 	latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
-	if (latest && latest->state == STATE_GAP && latest->end_us == meter->first_at.utc_us)
+	if (latest && latest->state == STATE_GAP && latest->end_us >= meter->first_at.utc_us)
 		cover_extend(batch, latest, at->utc_us);
 }
 
@@ -313,8 +313,8 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 		settle_reset(ledger, batch, meter, reading, at, planned, fixed);
 		return;
 	}
-	/* of one that nobody else has now, the moment is not known either; without any plan it is we who end it */
-	if ((moved || (!planned && plan->meters->len)) && !snapshot->prompt)
+	/* of one that nobody else has now, the moment is not known either */
+	if ((moved || !planned) && !snapshot->prompt)
 		flags |= FLAG_MOVED;
 	flags |= settle_first(ledger, batch, meter, found, plan, at);
 	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
@@ -439,12 +439,12 @@ static void end_with(const struct ledger *ledger, struct batch *batch, const str
 	end_meter(batch, after ? after : meter, last->at.utc_us);
 }
 
-/* What it counts for has another meaning by the plan, or none.  A plan without meters says nothing. */
+/* What it counts for has another meaning by the plan, or none. */
 static bool has_moved(const struct meter *meter, const struct plan *plan)
 {
 	const struct planned_meter *planned = plan_find_meter(plan, &meter->key);
 
-	return plan->meters->len && (!planned || planned->fixed != meter->fixed);
+	return !planned || planned->fixed != meter->fixed;
 }
 
 /* Addresses that never got a counter in a generation that ends. */
@@ -466,7 +466,7 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 	struct generation *of = NULL;
 	GHashTableIter each;
 	bool saw_all = false;
-	int64_t from_us;
+	const struct instant *since;
 	void *item;
 
 	if (!books)
@@ -486,10 +486,11 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 	}
 	if (!of)
 		return;
-	from_us = cover_label(ledger, of, &of->read_at, &last->at);
-	miss_unmade(ledger, batch, books, plan, last, from_us);
+	miss_unmade(ledger, batch, books, plan, last, cover_label(ledger, of, &of->read_at, &last->at));
+	since = last->missed_since.boot_us && last->missed_since.boot_us < of->read_at.boot_us ? &last->missed_since :
+	        &of->read_at;
 	if (last->missed)
-		cover_miss(ledger, batch, plan, from_us, last->at.utc_us, last->missed);
+		cover_miss(ledger, batch, plan, cover_label(ledger, of, since, &last->at), last->at.utc_us, last->missed);
 	else
 		cover_state(ledger, batch, plan, of, &last->at);
 	mark_read(batch, of, &last->at);

@@ -810,6 +810,35 @@ static void test_last_reading_after_a_move_is_flagged(struct books_test *test, c
 	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_MOVED);
 }
 
+/* Another one has its name already: what came there was not counted since we last knew better. */
+static void test_last_reading_of_a_namespace_that_was_replaced(struct books_test *test, const void *data)
+{
+	struct instant known, read;
+
+	birth_and_reading(test, "g1");
+	pass(test, MINUTE);
+	known = test->now;
+	pass(test, MINUTE / 100);
+	sample(test);
+	pass(test, MINUTE);
+	test->kernel->missed = "why";
+	test->kernel->missed_since = known;
+	end(test, test->kernel);
+	assert_gap(test, 0, known.utc_us, test->now.utc_us);
+
+	test->kernel->missed = NULL;
+	birth_and_reading(test, "g2");
+	pass(test, MINUTE);
+	sample(test);
+	read = test->now;
+	pass(test, MINUTE);
+	test->kernel->missed = "why";
+	test->kernel->missed_since = test->now; /* and it has not been read since */
+	pass(test, MINUTE);
+	end(test, test->kernel);
+	assert_gap(test, 0, read.utc_us, test->now.utc_us);
+}
+
 static void test_router_ended_before_its_new_address_was_counted(struct books_test *test, const void *data)
 {
 	int64_t since_us;
@@ -885,7 +914,9 @@ static void test_counter_that_another_agent_made_and_never_read(struct books_tes
 	pass(test, MINUTE);
 	birth(test, "g1"); /* said once */
 	count(test, 1, 10, 0);
+	pass(test, MINUTE);
 	sample(test);
+	assert_gap(test, OTHER, since_us, test->now.utc_us); /* until then nobody knows when it was made */
 	g_assert_cmpuint(row(test, 0)->flags & FLAG_GAP, ==, FLAG_GAP);
 }
 
@@ -957,7 +988,7 @@ static void test_plan_of_nothing_ends_what_there_was(struct books_test *test, co
 	g_array_set_size(test->plan->meters, 0);
 	pass(test, MINUTE);
 	sample(test);
-	g_assert_cmpuint(row(test, 0)->flags, ==, 0);
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_MOVED); /* nobody heard when it went */
 	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 0);
 	pass(test, MINUTE);
 	sample(test); /* and then there is nothing to say */
@@ -1038,6 +1069,7 @@ int main(int argc, char **argv)
 	CASE(counter_that_somebody_removed);
 	CASE(last_reading_lacks_a_counter);
 	CASE(last_reading_after_a_move_is_flagged);
+	CASE(last_reading_of_a_namespace_that_was_replaced);
 	CASE(router_ended_before_its_new_address_was_counted);
 	CASE(router_ended_before_its_new_counter_was_read);
 	CASE(router_ended_before_an_arrival_was_counted);
