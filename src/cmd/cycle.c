@@ -441,15 +441,15 @@ static void add_gone(struct node *node, struct batch *batch)
 	ledger_bury(node->ledger, present, &now, batch);
 }
 
-static void bury_dead(struct node *node)
+/* Of those alone whose last counts have just been committed: in others there may be some of an earlier cycle that were
+ * not. */
+static void bury_dead(struct node *node, const GPtrArray *due)
 {
-	for (unsigned i = 0; i < node->turn->len; i++) {
-		struct site *site = node->turn->pdata[i];
+	for (unsigned i = 0; i < due->len; i++) {
+		struct site *site = due->pdata[i];
 		GError *error = NULL;
 
-		site->fresh &= site->failed;
-		if (site->failed || site->gone || !site->found->generation)
-			continue;
+		site->unread = false;
 		if (!site->backend->bury(site->backend, &site->place, site->plan, site->found, &error))
 			node_fail_site(node, site, error);
 	}
@@ -497,9 +497,9 @@ bool cycle_settle(struct node *node, GError **error)
 		add_gone(node, batch);
 	done = commit(node, batch, error);
 	batch_free(batch);
-	for (unsigned i = 0; done && i < due->len; i++)
-		((struct site *)due->pdata[i])->unread = false;
 	if (done)
-		bury_dead(node);
+		bury_dead(node, due);
+	for (unsigned i = 0; done && i < node->turn->len; i++)
+		((struct site *)node->turn->pdata[i])->fresh &= ((struct site *)node->turn->pdata[i])->failed;
 	return done;
 }

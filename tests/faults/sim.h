@@ -182,6 +182,7 @@ void kernel_clear(void);
 /* ---- sim_counters.c ---- */
 void counters_receive(struct net *net, struct parcel *parcel, uint32_t address);
 void counters_clear(struct net *net);
+void counters_owe(const struct net *net); /* the agent lets go of a namespace that dies with that */
 void counters_neighbour(struct net *net);
 GPtrArray *counters_lives(const char *tag, const struct meter_key *key);
 
@@ -195,6 +196,9 @@ void disk_back_up(void);
 void judge_init(void);
 void judge_clear(void);
 void judge_commit(const struct batch *batch);  /* before the agent knows that it succeeded */
+void judge_removed(const struct life *life);   /* by the agent's own hand: all that it has counted is in rows */
+void judge_owed(const struct life *life);      /* what the agent has read of it has to come into rows, unless it is killed */
+void judge_forgive(void);                      /* it was */
 void judge_saved(void);                        /* the second home has all that was committed */
 void judge_lost_store(bool goes_on);           /* goes_on: the second home does */
 void judge_new_store(const GPtrArray *meters);

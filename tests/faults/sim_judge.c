@@ -40,6 +40,7 @@ struct said { /* a row without flags */
 
 static GHashTable *accounts; /* meter id -> struct account */
 static GArray *billings;     /* of struct billing */
+static GPtrArray *owed;      /* of struct parcel * */
 static GPtrArray *covered;   /* of struct covered * */
 static GArray *complete;     /* of struct said */
 static int store;            /* which of the store ids */
@@ -62,6 +63,7 @@ void judge_init(void)
 {
 	accounts = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, account_free);
 	billings = g_array_new(FALSE, FALSE, sizeof(struct billing));
+	owed = g_ptr_array_new();
 	covered = g_ptr_array_new_with_free_func(covered_free);
 	complete = g_array_new(FALSE, FALSE, sizeof(struct said));
 	store = 0;
@@ -71,6 +73,7 @@ void judge_clear(void)
 {
 	g_hash_table_unref(accounts);
 	g_array_unref(billings);
+	g_ptr_array_unref(owed);
 	g_ptr_array_unref(covered);
 	g_array_unref(complete);
 }
@@ -360,6 +363,62 @@ void judge_commit(const struct batch *batch)
 		world_told_of(((struct coverage *)batch->coverage->pdata[i])->router);
 }
 
+/* ---- what is to be in rows ---- */
+
+static bool is_in_books(const struct life *life)
+{
+	GHashTableIter each;
+	void *account;
+
+	g_hash_table_iter_init(&each, accounts);
+	while (g_hash_table_iter_next(&each, NULL, &account)) {
+		const struct meter *meter = ((struct account *)account)->meter;
+
+		if (g_str_equal(meter->of->tag, life->tag) && !meter_key_compare(&meter->key, &life->key))
+			return ((struct account *)account)->life == life->number;
+	}
+	return false;
+}
+
+void judge_removed(const struct life *life)
+{
+	for (unsigned i = 0; i < life->parcels->len; i++) {
+		const struct parcel *parcel = life->parcels->pdata[i];
+
+		if (!parcel->excused && is_in_books(life))
+			sim_fail("the agent removes a counter of %x (%s) with %" G_GUINT64_FORMAT " bytes that are in no row",
+			         life->key.address, life->key.class_name, parcel->bytes);
+	}
+}
+
+void judge_owed(const struct life *life)
+{
+	const struct counts *read = life->marks->len ? &g_array_index(life->marks, struct counts, life->marks->len - 1) : NULL;
+
+	for (unsigned i = 0; read && i < life->parcels->len; i++) {
+		struct parcel *parcel = life->parcels->pdata[i];
+
+		if (g_array_index(life->ends, uint64_t, i) <= (parcel->out ? read->out_bytes : read->in_bytes) && is_in_books(life))
+			g_ptr_array_add(owed, parcel);
+	}
+}
+
+void judge_forgive(void)
+{
+	g_ptr_array_set_size(owed, 0);
+}
+
+static void judge_debts(void)
+{
+	for (unsigned i = 0; i < owed->len; i++) {
+		const struct parcel *parcel = owed->pdata[i];
+
+		if (!parcel->billed && !parcel->excused)
+			sim_fail("%" G_GUINT64_FORMAT " bytes of %x (%s), read when the namespace went, are in no row", parcel->bytes,
+			         parcel->key.address, parcel->router);
+	}
+}
+
 /* ---- stores that go ---- */
 
 void judge_saved(void)
@@ -485,6 +544,7 @@ static void judge_overlaps(void)
 
 void judge_end(void)
 {
+	judge_debts();
 	for (unsigned i = 0; i < sim.parcels->len; i++) {
 		const struct parcel *parcel = sim.parcels->pdata[i];
 
