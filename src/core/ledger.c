@@ -328,7 +328,7 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 /* Ends the meters whose counters are gone: of other generations, and single ones that somebody removed.  A meter that
  * never was read above zero and is still planned may yet get its counter: the back end tries again. */
 static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const struct books *books,
-                        const struct snapshot *snapshot, const struct plan *plan)
+                        const struct snapshot *snapshot, const struct plan *plan, int64_t from_us)
 {
 	int64_t lost_since_us = 0;
 	GHashTableIter each;
@@ -338,16 +338,18 @@ static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const 
 	while (g_hash_table_iter_next(&each, &item, NULL)) {
 		const struct meter *meter = item;
 		bool same = g_str_equal(meter->of->tag, snapshot->generation);
+		int64_t since_us = cover_label(ledger, meter->of, last_read(meter), &snapshot->at);
 
 		if (same && (snapshot_find(snapshot, &meter->key) ||
 		             (counts_is_zero(&meter->last) && plan_find(plan, &meter->key, NULL))))
 			continue;
 		end_meter(batch, meter, snapshot->at.utc_us);
 		if (same)
-			cover_miss_address(ledger, batch, plan->router, meter->key.address,
-			                   cover_label(ledger, meter->of, last_read(meter), &snapshot->at), snapshot->at.utc_us,
+			cover_miss_address(ledger, batch, plan->router, meter->key.address, since_us, snapshot->at.utc_us,
 			                   "its counter was not there");
-		lost_since_us = MAX(lost_since_us, cover_label(ledger, meter->of, last_read(meter), &snapshot->at));
+		if (!g_str_equal(meter->of->boot, ledger->boot)) /* had the clock been set back then, how long is not known */
+			since_us = MIN(since_us, from_us - 1);
+		lost_since_us = MAX(lost_since_us, since_us);
 	}
 	return lost_since_us;
 }
@@ -406,7 +408,7 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 			            FLAG_UNKNOWN_START);
 	}
 	if (books)
-		lost_since_us = end_lost(ledger, batch, books, snapshot, plan);
+		lost_since_us = end_lost(ledger, batch, books, snapshot, plan, from_us);
 	if (lost_since_us && lost_since_us < from_us)
 		cover_add(ledger, batch, plan->router, 0, STATE_GAP, lost_since_us, snapshot->at.utc_us,
 		          "the counters were removed and had to be made again");

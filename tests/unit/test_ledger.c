@@ -171,7 +171,7 @@ static const struct usage *row(const struct books_test *test, unsigned i)
 }
 
 /* A new process over what the old one committed. */
-static void restart(struct books_test *test)
+static void restart_in(struct books_test *test, const char *boot)
 {
 	struct ledger_state state = {
 		.meters = g_ptr_array_new_with_free_func((GDestroyNotify)meter_free),
@@ -185,7 +185,12 @@ static void restart(struct books_test *test)
 	for (unsigned i = 0; i < test->coverage->len; i++)
 		g_ptr_array_add(state.coverage, coverage_copy(test->coverage->pdata[i]));
 	ledger_free(test->ledger);
-	test->ledger = ledger_new("node", "boot", MINUTE, &state);
+	test->ledger = ledger_new("node", boot, MINUTE, &state);
+}
+
+static void restart(struct books_test *test)
+{
+	restart_in(test, "boot");
 }
 
 static void assert_coverage(const struct books_test *test, const enum state *states, const int *minutes, unsigned n)
@@ -197,6 +202,27 @@ static void assert_coverage(const struct books_test *test, const enum state *sta
 		g_assert_cmpint(row->state, ==, states[i]);
 		g_assert_cmpint(row->end_us - row->start_us, ==, minutes[i] * MINUTE);
 	}
+}
+
+static const struct coverage *last_gap(const struct books_test *test)
+{
+	for (unsigned i = test->coverage->len; i > 0; i--) {
+		const struct coverage *row = test->coverage->pdata[i - 1];
+
+		if (row->state == STATE_GAP)
+			return row;
+	}
+	return NULL;
+}
+
+static void assert_gap(const struct books_test *test, uint32_t address, int64_t from_us, int64_t to_us)
+{
+	const struct coverage *gap = last_gap(test);
+
+	g_assert_nonnull(gap);
+	g_assert_cmpuint(gap->address, ==, address);
+	g_assert_cmpint(gap->start_us, ==, from_us);
+	g_assert_cmpint(gap->end_us, ==, to_us);
 }
 
 /* ---- cases ---- */
@@ -399,6 +425,43 @@ static void test_lost_generation_is_a_gap(struct books_test *test, const void *d
 	g_assert_cmpint(((struct coverage *)test->coverage->pdata[1])->state, ==, STATE_GAP);
 	g_assert_cmpint(((struct coverage *)test->coverage->pdata[1])->end_us -
 	                ((struct coverage *)test->coverage->pdata[1])->start_us, ==, MINUTE / 2);
+}
+
+/* After a boot nobody knows by how much the clock was set back before it: it is a gap all the same. */
+static void test_boot_with_the_clock_set_back_is_a_gap(struct books_test *test, const void *data)
+{
+	const struct coverage *last;
+	int64_t made_us;
+
+	birth_and_reading(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	restart_in(test, "another boot");
+	test->now = (struct instant){ .utc_us = test->now.utc_us - MINUTE / 2, .boot_us = MINUTE / 10 };
+	snapshot_free(test->kernel);
+	test->kernel = snapshot_new();
+	test->kernel->intact = true;
+	birth(test, "g2");
+	made_us = test->now.utc_us;
+	pass(test, MINUTE / 100);
+	sample(test);
+	assert_gap(test, 0, made_us - 1, test->now.utc_us);
+	last = test->coverage->pdata[test->coverage->len - 1];
+	g_assert_cmpint(last->state, ==, STATE_METERED);
+	g_assert_cmpint(last->start_us, ==, test->now.utc_us);
+}
+
+/* Two tags with the same hash, and the same key in both. */
+static void test_generations_whose_tags_look_alike(struct books_test *test, const void *data)
+{
+	g_autoptr(GPtrArray) open = NULL;
+
+	g_assert_cmpuint(g_str_hash("gab"), ==, g_str_hash("gbA"));
+	birth_and_reading(test, "gab");
+	pass(test, MINUTE);
+	birth(test, "gbA");
+	open = ledger_open_meters(test->ledger);
+	g_assert_cmpuint(open->len, ==, 2);
 }
 
 static void test_namespace_gone_ends_its_meters(struct books_test *test, const void *data)
@@ -692,27 +755,6 @@ static void test_random_histories(struct books_test *test, const void *data)
 }
 
 /* ---- what could not be counted ---- */
-
-static const struct coverage *last_gap(const struct books_test *test)
-{
-	for (unsigned i = test->coverage->len; i > 0; i--) {
-		const struct coverage *row = test->coverage->pdata[i - 1];
-
-		if (row->state == STATE_GAP)
-			return row;
-	}
-	return NULL;
-}
-
-static void assert_gap(const struct books_test *test, uint32_t address, int64_t from_us, int64_t to_us)
-{
-	const struct coverage *gap = last_gap(test);
-
-	g_assert_nonnull(gap);
-	g_assert_cmpuint(gap->address, ==, address);
-	g_assert_cmpint(gap->start_us, ==, from_us);
-	g_assert_cmpint(gap->end_us, ==, to_us);
-}
 
 static void test_coverage_begins_when_the_counters_were_seen(struct books_test *test, const void *data)
 {
@@ -1050,6 +1092,8 @@ int main(int argc, char **argv)
 	CASE(subnet_that_came_between_two_looks);
 	CASE(gap_lasts_until_what_made_it_was_mended);
 	CASE(lost_generation_is_a_gap);
+	CASE(boot_with_the_clock_set_back_is_a_gap);
+	CASE(generations_whose_tags_look_alike);
 	CASE(namespace_gone_ends_its_meters);
 	CASE(new_address_declares_what_it_missed);
 	CASE(address_that_is_not_there_yet_missed_nothing);
