@@ -143,6 +143,18 @@ static bool is_replaced(const struct node *node, const struct site *site)
 	return g_hash_table_contains(node->pending, site->ns) && !prompt;
 }
 
+/* Where nothing was done yet, what stands may be another back end's. */
+static bool read_last(struct node *node, struct site *site)
+{
+	bool done = read_into(node, site);
+
+	for (unsigned i = 0; done && site->fresh && !site->found->generation && i < BACKENDS && node->backends[i]; i++) {
+		site->backend = node->backends[i];
+		done = read_into(node, site);
+	}
+	return done;
+}
+
 bool cycle_part(struct node *node, GError **error)
 {
 	for (unsigned i = 0; i < node->turn->len; i++) {
@@ -150,7 +162,7 @@ bool cycle_part(struct node *node, GError **error)
 
 		if (!site->gone || site->place.ns_fd < 0)
 			continue;
-		site->failed |= !site->plan || !read_into(node, site);
+		site->failed |= !site->plan || !read_last(node, site);
 		if (!site->failed && is_replaced(node, site)) {
 			site->found->missed = "another namespace took the place of this one between two looks";
 			site->found->missed_since = site->known_at;

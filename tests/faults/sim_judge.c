@@ -414,8 +414,8 @@ static void judge_debts(void)
 		const struct parcel *parcel = owed->pdata[i];
 
 		if (!parcel->billed && !parcel->excused)
-			sim_fail("%" G_GUINT64_FORMAT " bytes of %x (%s), read when the namespace went, are in no row", parcel->bytes,
-			         parcel->key.address, parcel->router);
+			sim_fail("%" G_GUINT64_FORMAT " bytes of %x (%s) at %" G_GINT64_FORMAT ", read when the namespace went, are in no row",
+			         parcel->bytes, parcel->key.address, parcel->router, parcel->utc_us);
 	}
 }
 
