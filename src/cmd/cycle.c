@@ -13,6 +13,7 @@
 
 #define TRIES 5 /* reads of a namespace that changes under our hands */
 #define BROKEN "rules of ours were found changed or missing"
+#define NEW_SUBNET "a subnet appeared between two looks, what it sent was not counted"
 #define BEHIND "a change could not be followed when it was seen"
 
 /* ---- reading ---- */
@@ -188,6 +189,29 @@ bool cycle_part(struct node *node, GError **error)
 
 /* ---- taking down ---- */
 
+/* A subnet that came after the last look: what it sent was nobody's. */
+static bool lacks_subnet(struct node *node, struct site *site)
+{
+	GError *error = NULL;
+	bool lacks = false;
+
+	if (!site->backend->lacks(site->backend, &site->place, site->plan, &lacks, &error))
+		node_fail_site(node, site, error);
+	return lacks;
+}
+
+/* Why what stands there, and goes, did not count all; NULL: it did. */
+static const char *missed_before_stop(struct node *node, struct site *site)
+{
+	bool counted = site->found->generation && site->plan->meters->len;
+
+	if (!site->found->intact)
+		return BROKEN;
+	if (site->late && (site->plan->meters->len || site->strayed))
+		return BEHIND;
+	return counted && lacks_subnet(node, site) ? NEW_SUBNET : NULL;
+}
+
 /* Nothing matches any more in the sites that go. */
 static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 {
@@ -195,16 +219,20 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
+		const char *missed;
 		GError *error = NULL;
 
 		site->going = !site->failed && !site->gone && ruin(site);
 		if (!site->going)
 			continue;
 		any = true;
-		if (site->late && (site->plan->meters->len || site->strayed))
-			site->missed = BEHIND;
+		missed = missed_before_stop(node, site);
+		if (site->failed)
+			continue;
+		if (missed)
+			site->missed = missed;
 		if (!site->found->intact)
-			site->missed = site->between = BROKEN;
+			site->between = BROKEN;
 		site->stopped_at = clock_now();
 		if (!site->backend->stop(site->backend, &site->place, &error))
 			node_fail_site(node, site, error);
@@ -334,18 +362,12 @@ static enum change wanted_change(struct node *node, struct site *site)
 	return site->failed ? CHANGE_NONE : change;
 }
 
-/* A subnet that came after the last look: what it sent was nobody's. */
 static void declare_missed(struct node *node, struct site *site, const struct instant *now, struct batch *batch)
 {
-	GError *error = NULL;
-	bool lacks = false;
-
-	if (!site->backend->lacks(site->backend, &site->place, site->plan, &lacks, &error)) {
-		node_fail_site(node, site, error);
-	} else if (lacks) {
-		site->missed = "a subnet appeared between two looks, what it sent was not counted";
-		ledger_miss(node->ledger, site->plan, site->missed, now, batch);
-	}
+	if (!lacks_subnet(node, site))
+		return;
+	site->missed = NEW_SUBNET;
+	ledger_miss(node->ledger, site->plan, site->missed, now, batch);
 }
 
 static void open_meters(struct node *node, struct site *site, enum change change, const struct instant *now,

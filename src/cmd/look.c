@@ -322,10 +322,6 @@ static void look_at(struct node *node, struct site *site)
 	}
 	if (!site->gone)
 		notice_end(node, site);
-	if (site->gone && site->plan) { /* what was read may be what its end had left */
-		router_free(router);
-		return;
-	}
 	site->ruling = ruling(site);
 	if (!site->gone)
 		recall_prefixes(site, router);
@@ -340,7 +336,8 @@ static void look_at(struct node *node, struct site *site)
 	site->behind = true;
 	if (!site->late)
 		site->since = site->known_at;
-	site->known_at = now;
+	if (!site->gone) /* else what was read may be what its end had left */
+		site->known_at = now;
 	site->legacy_nat = legacy_nat;
 	site->followed_us = site->heard_us;
 	site->heard_us = 0;

@@ -212,6 +212,14 @@ static void doubt(const struct ledger *ledger, struct batch *batch, const struct
 	g_ptr_array_add(batch->meters, doubted);
 }
 
+/* What is not there now may have been until it became standby. */
+static bool was_master(const struct ledger *ledger, const struct batch *batch, const struct plan *plan)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
+
+	return latest && latest->state != STATE_STANDBY;
+}
+
 void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch)
@@ -222,6 +230,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 	bool succeeds = found && found->generation && !same;
 	const struct generation *former = succeeds && books ? books_find_generation(books, found->generation) : NULL;
 	g_autoptr(GHashTable) orphaned = orphaned_keys(books, tag);
+	bool turned = plan->standby && was_master(ledger, batch, plan);
 	bool absent = !books && !(found && found->generation) && declare_absence(ledger, batch, plan, now);
 
 	for (unsigned i = 0; i < plan->meters->len; i++) {
@@ -242,7 +251,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 			continue;
 		}
 		of = generation_for(ledger, batch, plan, tag, basis, now);
-		if (unseen && planned->served) {
+		if (unseen && (planned->served || turned)) {
 			declare_unseen(ledger, batch, plan, former ? former : of, planned->key.address, since, now);
 			flags |= FLAG_GAP;
 		}

@@ -510,6 +510,27 @@ static void test_address_that_is_not_there_yet_missed_nothing(struct books_test 
 	g_assert_cmpuint(row(test, 0)->flags, ==, 0);
 }
 
+static void test_address_of_a_router_that_became_standby(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	birth_and_reading(test, "g1");
+	since_us = test->now.utc_us;
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	test->plan->standby = true;
+	for (unsigned i = 0; i < test->plan->meters->len; i++)
+		g_array_index(test->plan->meters, struct planned_meter, i).served = false;
+	pass(test, MINUTE);
+	birth(test, "g1");
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+	sample(test);
+	set_meter(test, KIND_FLOATING, OTHER + 1, FIXED + 2);
+	g_array_index(test->plan->meters, struct planned_meter, 2).served = false;
+	pass(test, MINUTE);
+	birth(test, "g1"); /* it was standby all the time */
+	g_assert_cmpuint(last_gap(test)->address, ==, OTHER);
+}
+
 static void test_address_that_came_before_its_counter(struct books_test *test, const void *data)
 {
 	const struct coverage *gap;
@@ -1097,6 +1118,7 @@ int main(int argc, char **argv)
 	CASE(namespace_gone_ends_its_meters);
 	CASE(new_address_declares_what_it_missed);
 	CASE(address_that_is_not_there_yet_missed_nothing);
+	CASE(address_of_a_router_that_became_standby);
 	CASE(address_that_came_before_its_counter);
 	CASE(address_that_was_not_there_a_moment_ago);
 	CASE(change_that_is_followed_at_once_needs_no_flag);
