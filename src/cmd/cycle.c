@@ -16,6 +16,7 @@
 
 #define TRIES 5 /* reads of a namespace that changes under our hands */
 #define BROKEN "rules of ours were found changed or missing"
+#define NEW_SUBNET "a subnet appeared between two looks, what it sent was not counted"
 #define BEHIND "a change could not be followed when it was seen"
 
 /* ---- reading ---- */
@@ -157,6 +158,18 @@ static void let_go(struct node *node, const struct site *site)
 	g_error_free(error);
 }
 
+/* Where nothing was done yet, what stands may be another back end's. */
+static bool read_last(struct node *node, struct site *site)
+{
+	bool done = read_into(node, site);
+
+	for (unsigned i = 0; done && site->fresh && !site->found->generation && i < BACKENDS && node->backends[i]; i++) {
+		site->backend = node->backends[i];
+		done = read_into(node, site);
+	}
+	return done;
+}
+
 bool cycle_part(struct node *node, GError **error)
 {
 	for (unsigned i = 0; i < node->turn->len; i++) {
@@ -164,9 +177,11 @@ bool cycle_part(struct node *node, GError **error)
 
 		if (!site->gone || site->place.ns_fd < 0)
 			continue;
-		site->failed |= !site->plan || !read_into(node, site);
-		if (!site->failed && is_replaced(node, site))
+		site->failed |= !site->plan || !read_last(node, site);
+		if (!site->failed && is_replaced(node, site)) {
 			site->found->missed = "another namespace took the place of this one between two looks";
+			site->found->missed_since = site->known_at;
+		}
 		if (!site->failed && site->late)
 			site->found->missed = BEHIND;
 		if (!site->failed && !site->found->intact)
@@ -247,6 +262,29 @@ bool cycle_remains(struct node *node, GError **error)
 
 /* ---- taking down ---- */
 
+/* A subnet that came after the last look: what it sent was nobody's. */
+static bool lacks_subnet(struct node *node, struct site *site)
+{
+	GError *error = NULL;
+	bool lacks = false;
+
+	if (!site->backend->lacks(site->backend, &site->place, site->plan, &lacks, &error))
+		node_fail_site(node, site, error);
+	return lacks;
+}
+
+/* Why what stands there, and goes, did not count all; NULL: it did. */
+static const char *missed_before_stop(struct node *node, struct site *site)
+{
+	bool counted = site->found->generation && site->plan->meters->len;
+
+	if (!site->found->intact)
+		return BROKEN;
+	if (site->late && (site->plan->meters->len || site->strayed))
+		return BEHIND;
+	return counted && lacks_subnet(node, site) ? NEW_SUBNET : NULL;
+}
+
 /* Nothing matches any more in the sites that go. */
 static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 {
@@ -254,16 +292,20 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
+		const char *missed;
 		GError *error = NULL;
 
 		site->going = !site->failed && !site->gone && ruin(site);
 		if (!site->going)
 			continue;
 		any = true;
-		if (site->late && site->plan->meters->len)
-			site->missed = BEHIND;
+		missed = missed_before_stop(node, site);
+		if (site->failed)
+			continue;
+		if (missed)
+			site->missed = missed;
 		if (!site->found->intact)
-			site->missed = site->between = BROKEN;
+			site->between = BROKEN;
 		site->stopped_at = clock_now();
 		if (!site->backend->stop(site->backend, &site->place, &error))
 			node_fail_site(node, site, error);
@@ -393,18 +435,12 @@ static enum change wanted_change(struct node *node, struct site *site)
 	return site->failed ? CHANGE_NONE : change;
 }
 
-/* A subnet that came after the last look: what it sent was nobody's. */
 static void declare_missed(struct node *node, struct site *site, const struct instant *now, struct batch *batch)
 {
-	GError *error = NULL;
-	bool lacks = false;
-
-	if (!site->backend->lacks(site->backend, &site->place, site->plan, &lacks, &error)) {
-		node_fail_site(node, site, error);
-	} else if (lacks) {
-		site->missed = "a subnet appeared between two looks, what it sent was not counted";
-		ledger_miss(node->ledger, site->plan, site->missed, now, batch);
-	}
+	if (!lacks_subnet(node, site))
+		return;
+	site->missed = NEW_SUBNET;
+	ledger_miss(node->ledger, site->plan, site->missed, now, batch);
 }
 
 static void open_meters(struct node *node, struct site *site, enum change change, const struct instant *now,
@@ -512,15 +548,15 @@ static void add_gone(struct node *node, struct batch *batch)
 	ledger_bury(node->ledger, present, &now, batch);
 }
 
-static void bury_dead(struct node *node)
+/* Of those alone whose last counts have just been committed: in others there may be some of an earlier cycle that were
+ * not. */
+static void bury_dead(struct node *node, const GPtrArray *due)
 {
-	for (unsigned i = 0; i < node->turn->len; i++) {
-		struct site *site = node->turn->pdata[i];
+	for (unsigned i = 0; i < due->len; i++) {
+		struct site *site = due->pdata[i];
 		GError *error = NULL;
 
-		site->fresh &= site->failed;
-		if (site->failed || site->gone || !site->found->generation)
-			continue;
+		site->unread = false;
 		if (!site->backend->bury(site->backend, &site->place, site->plan, site->found, &error))
 			node_fail_site(node, site, error);
 	}
@@ -568,9 +604,9 @@ bool cycle_settle(struct node *node, GError **error)
 		add_gone(node, batch);
 	done = commit(node, batch, error);
 	batch_free(batch);
-	for (unsigned i = 0; done && i < due->len; i++)
-		((struct site *)due->pdata[i])->unread = false;
 	if (done)
-		bury_dead(node);
+		bury_dead(node, due);
+	for (unsigned i = 0; done && i < node->turn->len; i++)
+		((struct site *)node->turn->pdata[i])->fresh &= ((struct site *)node->turn->pdata[i])->failed;
 	return done;
 }

@@ -291,6 +291,19 @@ static enum flavour ruling(const struct site *site)
 	return before == FLAVOUR_NFT ? FLAVOUR_LEGACY : before == FLAVOUR_LEGACY ? FLAVOUR_NFT : site->ruling;
 }
 
+/* Who does not hear looks at what changed without having read the directory. */
+static void notice_end(struct node *node, struct site *site)
+{
+	g_autofree char *path = g_build_filename(node->config->netns_dir, site->ns, NULL);
+	struct stat file;
+
+	if (is_still(node, site))
+		return;
+	site->gone = true;
+	if (lstat(path, &file) == 0)
+		add_pending(node, site->ns);
+}
+
 static void look_at(struct node *node, struct site *site)
 {
 	struct instant now = clock_now();
@@ -303,9 +316,12 @@ static void look_at(struct node *node, struct site *site)
 	router = xtables_fingerprint(site->place.ns_fd, NAT, &legacy_nat, &error) ?
 	         inventory_look(site->place.ns_fd, site->place.netfilter, site->ns, ruling(site), &error) : NULL;
 	if (!router) {
+		site->behind = true; /* of what it is to be */
 		node_fail_site(node, site, error);
 		return;
 	}
+	if (!site->gone)
+		notice_end(node, site);
 	site->ruling = ruling(site);
 	if (!site->gone)
 		recall_prefixes(site, router);
@@ -320,7 +336,8 @@ static void look_at(struct node *node, struct site *site)
 	site->behind = true;
 	if (!site->late)
 		site->since = site->known_at;
-	site->known_at = now;
+	if (!site->gone) /* else what was read may be what its end had left */
+		site->known_at = now;
 	site->legacy_nat = legacy_nat;
 	site->followed_us = site->heard_us;
 	site->heard_us = 0;
@@ -357,19 +374,6 @@ static void forget_cycle(struct site *site)
 	site->followed_us = 0;
 	site->stale = site->unread;
 	site->going = site->synced = site->late = site->failed = false;
-}
-
-/* Who does not hear looks at what changed without having read the directory. */
-static void notice_end(struct node *node, struct site *site)
-{
-	g_autofree char *path = g_build_filename(node->config->netns_dir, site->ns, NULL);
-	struct stat file;
-
-	if (is_still(node, site))
-		return;
-	site->gone = true;
-	if (lstat(path, &file) == 0)
-		add_pending(node, site->ns);
 }
 
 bool look(struct node *node, enum look which, GError **error)

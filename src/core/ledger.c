@@ -161,7 +161,7 @@ static void extend_unseen(const struct ledger *ledger, struct batch *batch, cons
 	if (!(meter->flags & FLAG_GAP))
 		return;
 	latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
-	if (latest && latest->state == STATE_GAP && latest->end_us == meter->first_at.utc_us)
+	if (latest && latest->state == STATE_GAP && latest->end_us >= meter->first_at.utc_us)
 		cover_extend(batch, latest, at->utc_us);
 }
 
@@ -212,6 +212,14 @@ static void doubt(const struct ledger *ledger, struct batch *batch, const struct
 	g_ptr_array_add(batch->meters, doubted);
 }
 
+/* What is not there now may have been until it became standby. */
+static bool was_master(const struct ledger *ledger, const struct batch *batch, const struct plan *plan)
+{
+	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
+
+	return latest && latest->state != STATE_STANDBY;
+}
+
 void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch)
@@ -222,6 +230,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 	bool succeeds = found && found->generation && !same;
 	const struct generation *former = succeeds && books ? books_find_generation(books, found->generation) : NULL;
 	g_autoptr(GHashTable) orphaned = orphaned_keys(books, tag);
+	bool turned = plan->standby && was_master(ledger, batch, plan);
 	bool absent = !books && !(found && found->generation) && declare_absence(ledger, batch, plan, now);
 
 	for (unsigned i = 0; i < plan->meters->len; i++) {
@@ -242,7 +251,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 			continue;
 		}
 		of = generation_for(ledger, batch, plan, tag, basis, now);
-		if (unseen && planned->served) {
+		if (unseen && (planned->served || turned)) {
 			declare_unseen(ledger, batch, plan, former ? former : of, planned->key.address, since, now);
 			flags |= FLAG_GAP;
 		}
@@ -313,8 +322,8 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 		settle_reset(ledger, batch, meter, reading, at, planned, fixed);
 		return;
 	}
-	/* of one that nobody else has now, the moment is not known either; without any plan it is we who end it */
-	if ((moved || (!planned && plan->meters->len)) && !snapshot->prompt)
+	/* of one that nobody else has now, the moment is not known either */
+	if ((moved || !planned) && !snapshot->prompt)
 		flags |= FLAG_MOVED;
 	flags |= settle_first(ledger, batch, meter, found, plan, at);
 	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
@@ -328,7 +337,7 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 /* Ends the meters whose counters are gone: of other generations, and single ones that somebody removed.  A meter that
  * never was read above zero and is still planned may yet get its counter: the back end tries again. */
 static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const struct books *books,
-                        const struct snapshot *snapshot, const struct plan *plan)
+                        const struct snapshot *snapshot, const struct plan *plan, int64_t from_us)
 {
 	int64_t lost_since_us = 0;
 	GHashTableIter each;
@@ -338,16 +347,18 @@ static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const 
 	while (g_hash_table_iter_next(&each, &item, NULL)) {
 		const struct meter *meter = item;
 		bool same = g_str_equal(meter->of->tag, snapshot->generation);
+		int64_t since_us = cover_label(ledger, meter->of, last_read(meter), &snapshot->at);
 
 		if (same && (snapshot_find(snapshot, &meter->key) ||
 		             (counts_is_zero(&meter->last) && plan_find(plan, &meter->key, NULL))))
 			continue;
 		end_meter(batch, meter, snapshot->at.utc_us);
 		if (same)
-			cover_miss_address(ledger, batch, plan->router, meter->key.address,
-			                   cover_label(ledger, meter->of, last_read(meter), &snapshot->at), snapshot->at.utc_us,
+			cover_miss_address(ledger, batch, plan->router, meter->key.address, since_us, snapshot->at.utc_us,
 			                   "its counter was not there");
-		lost_since_us = MAX(lost_since_us, cover_label(ledger, meter->of, last_read(meter), &snapshot->at));
+		if (!g_str_equal(meter->of->boot, ledger->boot)) /* had the clock been set back then, how long is not known */
+			since_us = MIN(since_us, from_us - 1);
+		lost_since_us = MAX(lost_since_us, since_us);
 	}
 	return lost_since_us;
 }
@@ -406,7 +417,7 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 			            FLAG_UNKNOWN_START);
 	}
 	if (books)
-		lost_since_us = end_lost(ledger, batch, books, snapshot, plan);
+		lost_since_us = end_lost(ledger, batch, books, snapshot, plan, from_us);
 	if (lost_since_us && lost_since_us < from_us)
 		cover_add(ledger, batch, plan->router, 0, STATE_GAP, lost_since_us, snapshot->at.utc_us,
 		          "the counters were removed and had to be made again");
@@ -439,12 +450,12 @@ static void end_with(const struct ledger *ledger, struct batch *batch, const str
 	end_meter(batch, after ? after : meter, last->at.utc_us);
 }
 
-/* What it counts for has another meaning by the plan, or none.  A plan without meters says nothing. */
+/* What it counts for has another meaning by the plan, or none. */
 static bool has_moved(const struct meter *meter, const struct plan *plan)
 {
 	const struct planned_meter *planned = plan_find_meter(plan, &meter->key);
 
-	return plan->meters->len && (!planned || planned->fixed != meter->fixed);
+	return !planned || planned->fixed != meter->fixed;
 }
 
 /* Addresses that never got a counter in a generation that ends. */
@@ -466,7 +477,7 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 	struct generation *of = NULL;
 	GHashTableIter each;
 	bool saw_all = false;
-	int64_t from_us;
+	const struct instant *since;
 	void *item;
 
 	if (!books)
@@ -486,10 +497,11 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 	}
 	if (!of)
 		return;
-	from_us = cover_label(ledger, of, &of->read_at, &last->at);
-	miss_unmade(ledger, batch, books, plan, last, from_us);
+	miss_unmade(ledger, batch, books, plan, last, cover_label(ledger, of, &of->read_at, &last->at));
+	since = last->missed_since.boot_us && last->missed_since.boot_us < of->read_at.boot_us ? &last->missed_since :
+	        &of->read_at;
 	if (last->missed)
-		cover_miss(ledger, batch, plan, from_us, last->at.utc_us, last->missed);
+		cover_miss(ledger, batch, plan, cover_label(ledger, of, since, &last->at), last->at.utc_us, last->missed);
 	else
 		cover_state(ledger, batch, plan, of, &last->at);
 	mark_read(batch, of, &last->at);

@@ -107,6 +107,7 @@ struct snapshot { /* all counters of ours in one namespace at one moment */
 	char *generation;    /* tag that lives and dies with the counters; NULL: nothing of ours is there */
 	bool intact;         /* rules and tables stand as we made them */
 	const char *missed;  /* constant: why it did not count all since the last reading; NULL: it did */
+	struct instant missed_since; /* if missed: since then, where that is before the last reading; 0: since that */
 	bool prompt;         /* what changed since the last reading was heard of and done at once (PROMPT_US) */
 	struct instant at;
 	GArray *readings;    /* of struct reading, ascending by key */

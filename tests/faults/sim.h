@@ -31,8 +31,9 @@ enum { NFT, IPTABLES, TABLES };
 
 /* A state of a router, from one change by Neutron to the next. */
 struct version {
-	int64_t since_us; /* real time */
-	bool looked;      /* the agent has seen it */
+	int64_t since_us;   /* real time */
+	const char *router; /* interned */
+	bool looked;        /* an agent has seen it, and it is not among sim.untold when that is killed */
 };
 
 struct parcel {
@@ -45,7 +46,8 @@ struct parcel {
 	const struct version *version, *stay; /* stay: of its address in that router */
 	bool legacy;              /* by rules that make no events */
 	bool counted;             /* by a counter of ours */
-	uint32_t led_to;          /* the address whose counter was to count it, by the rules of ours; 0: none's, or nobody's */
+	bool led;                 /* by the rules of ours, to the counter of: */
+	struct meter_key led_to;
 	bool deaf;                /* the agent could hear nothing then */
 	bool again;               /* the clock was set back: its moment has been there before */
 	unsigned billed;          /* rows that have it: 0 or 1 */
@@ -112,6 +114,7 @@ struct sim {
 	GPtrArray *fds;           /* of struct net *: descriptor - FIRST_FD; NULL: closed */
 	GHashTable *lives;        /* "tag kind address class" -> GPtrArray of struct life *, the newest last */
 	GPtrArray *parcels, *versions;
+	GPtrArray *untold;        /* of struct version *: looked at, but no commit since then is about that router */
 	uint64_t tags;
 	/* ---- what is heard ---- */
 	bool watching, events_lost, deaf;
@@ -165,6 +168,8 @@ int64_t world_next_us(void);       /* real time of the next arrival; INT64_MAX: 
 struct net *world_net(const char *ns); /* by its name, or NULL */
 void world_traffic(void);
 void world_looked_at(struct net *net);
+void world_told_of(const char *router); /* a commit is about it: what was seen of it outlives the agent */
+void world_forget_looks(void);          /* the agent is no more, and what it had seen and not told of with it */
 struct router *world_router(const struct net *net);
 
 /* ---- sim_kernel.c ---- */
@@ -177,6 +182,7 @@ void kernel_clear(void);
 /* ---- sim_counters.c ---- */
 void counters_receive(struct net *net, struct parcel *parcel, uint32_t address);
 void counters_clear(struct net *net);
+void counters_owe(const struct net *net); /* the agent lets go of a namespace that dies with that */
 void counters_neighbour(struct net *net);
 GPtrArray *counters_lives(const char *tag, const struct meter_key *key);
 
@@ -190,6 +196,9 @@ void disk_back_up(void);
 void judge_init(void);
 void judge_clear(void);
 void judge_commit(const struct batch *batch);  /* before the agent knows that it succeeded */
+void judge_removed(const struct life *life);   /* by the agent's own hand: all that it has counted is in rows */
+void judge_owed(const struct life *life);      /* what the agent has read of it has to come into rows, unless it is killed */
+void judge_forgive(void);                      /* it was */
 void judge_saved(void);                        /* the second home has all that was committed */
 void judge_lost_store(bool goes_on);           /* goes_on: the second home does */
 void judge_new_store(const GPtrArray *meters);

@@ -70,6 +70,8 @@ void agent_die(void)
 {
 	drop_sources();
 	kernel_release_all();
+	world_forget_looks();
+	judge_forgive();
 	sim.up = false;
 }
 

@@ -87,12 +87,31 @@ static void bank_clear(struct bank *bank)
 	g_clear_pointer(&bank->removed, g_ptr_array_unref);
 }
 
+/* The agent itself takes it away. */
+static void drop_bank(struct bank *bank)
+{
+	for (unsigned i = 0; bank->lives && i < bank->lives->len; i++)
+		judge_removed(bank->lives->pdata[i]);
+	bank_clear(bank);
+}
+
 static void table_clear(struct table *table)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(table->banks); i++)
 		bank_clear(&table->banks[i]);
 	table->live = -1;
 	table->broken = false;
+}
+
+void counters_owe(const struct net *net)
+{
+	for (unsigned i = 0; i < TABLES; i++)
+		for (unsigned j = 0; j < G_N_ELEMENTS(net->tables[i].banks); j++) {
+			const struct bank *bank = &net->tables[i].banks[j];
+
+			for (unsigned k = 0; bank->lives && k < bank->lives->len; k++)
+				judge_owed(bank->lives->pdata[k]);
+		}
 }
 
 void counters_clear(struct net *net)
@@ -159,7 +178,8 @@ void counters_receive(struct net *net, struct parcel *parcel, uint32_t address)
 		}
 		if (!plan_find(bank->plan, &key, NULL))
 			continue;
-		parcel->led_to = key.address;
+		parcel->led = true;
+		parcel->led_to = key;
 		life = find_life(bank, &key);
 		if (life)
 			count(life, parcel);
@@ -344,7 +364,7 @@ static bool sync_anew(struct backend *backend, const struct place *place, const 
 	struct table *table = table_of(backend, place);
 	unsigned other = table->live == 0 || (table->live < 0 && table->banks[0].tag);
 
-	bank_clear(&table->banks[other]); /* left by one who was killed */
+	drop_bank(&table->banks[other]); /* left by one who was killed */
 	create(&table->banks[other], plan, tag);
 	if (((struct sim_backend *)backend)->table == IPTABLES) {
 		sim_point("sync, built");
@@ -402,13 +422,15 @@ static bool sim_bury(struct backend *backend, const struct place *place, const s
 	table = table_of(backend, place);
 	bank = &table->banks[MAX(table->live, 0)];
 	if (found->former)
-		bank_clear(&table->banks[1 - MAX(table->live, 0)]);
+		drop_bank(&table->banks[1 - MAX(table->live, 0)]);
 	for (unsigned i = 0; plan && i < found->readings->len; i++) {
 		const struct meter_key *key = &g_array_index(found->readings, struct reading, i).key;
 		struct life *life = plan_find(plan, key, NULL) ? NULL : find_life(bank, key);
 
-		if (life)
-			g_ptr_array_remove(bank->lives, life);
+		if (!life)
+			continue;
+		judge_removed(life);
+		g_ptr_array_remove(bank->lives, life);
 	}
 	sim_point("bury, after");
 	return true;
@@ -426,10 +448,15 @@ static bool sim_stop(struct backend *backend, const struct place *place, GError 
 
 static bool sim_remove(struct backend *backend, const struct place *place, GError **error)
 {
+	struct table *table;
+
 	sim_point("remove");
 	if (sim_fault("remove"))
 		return refuse(error, BACKEND_ERROR_FAILED, "remove");
-	table_clear(table_of(backend, place));
+	table = table_of(backend, place);
+	for (unsigned i = 0; i < G_N_ELEMENTS(table->banks); i++)
+		drop_bank(&table->banks[i]);
+	table_clear(table);
 	sim_point("remove, after");
 	return true;
 }

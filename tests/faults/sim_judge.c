@@ -40,6 +40,7 @@ struct said { /* a row without flags */
 
 static GHashTable *accounts; /* meter id -> struct account */
 static GArray *billings;     /* of struct billing */
+static GPtrArray *owed;      /* of struct parcel * */
 static GPtrArray *covered;   /* of struct covered * */
 static GArray *complete;     /* of struct said */
 static int store;            /* which of the store ids */
@@ -62,6 +63,7 @@ void judge_init(void)
 {
 	accounts = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, account_free);
 	billings = g_array_new(FALSE, FALSE, sizeof(struct billing));
+	owed = g_ptr_array_new();
 	covered = g_ptr_array_new_with_free_func(covered_free);
 	complete = g_array_new(FALSE, FALSE, sizeof(struct said));
 	store = 0;
@@ -71,6 +73,7 @@ void judge_clear(void)
 {
 	g_hash_table_unref(accounts);
 	g_array_unref(billings);
+	g_ptr_array_unref(owed);
 	g_ptr_array_unref(covered);
 	g_array_unref(complete);
 }
@@ -242,6 +245,15 @@ static void say_complete(const struct account *account, const struct usage *row)
 		g_array_append_val(complete, said);
 }
 
+/* For who plays a seed again. */
+static void tell_row(const struct meter *meter, const struct usage *row)
+{
+	sim_trace("row: meter %" G_GINT64_FORMAT ", %x %s of %s, %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT ", in %"
+	          G_GUINT64_FORMAT " out %" G_GUINT64_FORMAT ", flags %#x", meter->id, meter->key.address,
+	          meter->key.class_name, meter->of->router, row->start_us, row->end_us, row->counts.in_bytes,
+	          row->counts.out_bytes, row->flags);
+}
+
 static void judge_row(const struct usage *row)
 {
 	struct account *account = g_hash_table_lookup(accounts, &row->meter);
@@ -273,6 +285,7 @@ static void judge_row(const struct usage *row)
 	life->booked = row->reading;
 	counts_add(&account->sum, &row->counts);
 	say_complete(account, row);
+	tell_row(account->meter, row);
 	sim.rows++;
 	sim.billed_bytes += row->counts.in_bytes + row->counts.out_bytes;
 }
@@ -305,9 +318,14 @@ static void judge_coverage(const struct coverage *row)
 		    known->row->address != row->address || row->end_us < known->row->end_us)
 			sim_fail("coverage %" G_GINT64_FORMAT " turns into another one", row->seq);
 		known->row->end_us = row->end_us;
+		if (row->state == STATE_GAP)
+			sim_trace("the gap %" G_GINT64_FORMAT " of %s %x lasts to %" G_GINT64_FORMAT, row->seq, row->router, row->address,
+			          row->end_us);
 		known->offset_us = sim.offset_us;
 		return;
 	}
+	sim_trace("coverage %" G_GINT64_FORMAT " of %s %x: %s, %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT " %s", row->seq,
+	          row->router, row->address, state_name(row->state), row->start_us, row->end_us, row->reason);
 	made = g_new(struct covered, 1);
 	*made = (struct covered){ store, coverage_copy(row), sim.offset_us, INT64_MIN };
 	g_ptr_array_add(covered, made);
@@ -339,6 +357,66 @@ void judge_commit(const struct batch *batch)
 	}
 	for (unsigned i = 0; i < batch->coverage->len; i++)
 		judge_coverage(batch->coverage->pdata[i]);
+	for (unsigned i = 0; sim.untold->len && i < batch->meters->len; i++)
+		world_told_of(((struct meter *)batch->meters->pdata[i])->of->router);
+	for (unsigned i = 0; sim.untold->len && i < batch->coverage->len; i++)
+		world_told_of(((struct coverage *)batch->coverage->pdata[i])->router);
+}
+
+/* ---- what is to be in rows ---- */
+
+static bool is_in_books(const struct life *life)
+{
+	GHashTableIter each;
+	void *account;
+
+	g_hash_table_iter_init(&each, accounts);
+	while (g_hash_table_iter_next(&each, NULL, &account)) {
+		const struct meter *meter = ((struct account *)account)->meter;
+
+		if (g_str_equal(meter->of->tag, life->tag) && !meter_key_compare(&meter->key, &life->key))
+			return ((struct account *)account)->life == life->number;
+	}
+	return false;
+}
+
+void judge_removed(const struct life *life)
+{
+	for (unsigned i = 0; i < life->parcels->len; i++) {
+		const struct parcel *parcel = life->parcels->pdata[i];
+
+		if (!parcel->excused && is_in_books(life))
+			sim_fail("the agent removes a counter of %x (%s) with %" G_GUINT64_FORMAT " bytes that are in no row",
+			         life->key.address, life->key.class_name, parcel->bytes);
+	}
+}
+
+void judge_owed(const struct life *life)
+{
+	const struct counts *read = life->marks->len ? &g_array_index(life->marks, struct counts, life->marks->len - 1) : NULL;
+
+	for (unsigned i = 0; read && i < life->parcels->len; i++) {
+		struct parcel *parcel = life->parcels->pdata[i];
+
+		if (g_array_index(life->ends, uint64_t, i) <= (parcel->out ? read->out_bytes : read->in_bytes) && is_in_books(life))
+			g_ptr_array_add(owed, parcel);
+	}
+}
+
+void judge_forgive(void)
+{
+	g_ptr_array_set_size(owed, 0);
+}
+
+static void judge_debts(void)
+{
+	for (unsigned i = 0; i < owed->len; i++) {
+		const struct parcel *parcel = owed->pdata[i];
+
+		if (!parcel->billed && !parcel->excused)
+			sim_fail("%" G_GUINT64_FORMAT " bytes of %x (%s) at %" G_GINT64_FORMAT ", read when the namespace went, are in no row",
+			         parcel->bytes, parcel->key.address, parcel->router, parcel->utc_us);
+	}
 }
 
 /* ---- stores that go ---- */
@@ -406,7 +484,7 @@ static enum word word_of(const struct parcel *parcel)
 		const struct covered *row = covered->pdata[i];
 
 		if (!g_str_equal(row->row->router, parcel->router) ||
-		    (row->row->address && row->row->address != parcel->key.address && row->row->address != parcel->led_to))
+		    (row->row->address && row->row->address != parcel->key.address && row->row->address != parcel->led_to.address))
 			continue;
 		then_us = parcel->at_us + row->offset_us; /* by the clock as it was when the row was written */
 		if (row->row->state == STATE_GAP)
@@ -433,10 +511,12 @@ static void tell_coverage(const struct parcel *parcel)
 
 static void judge_missing(const struct parcel *parcel)
 {
+	const struct meter_key *key = parcel->led ? &parcel->led_to : &parcel->key;
+
 	for (unsigned i = 0; i < complete->len; i++) {
 		const struct said *row = &g_array_index(complete, struct said, i);
 
-		if (!sim.steps_of_clock && row->router == parcel->router && !meter_key_compare(&row->key, &parcel->key) &&
+		if (!sim.steps_of_clock && row->router == parcel->router && !meter_key_compare(&row->key, key) &&
 		    parcel->utc_us > row->start_us && parcel->utc_us < row->end_us)
 			sim_undeclared("%" G_GUINT64_FORMAT " bytes of %x (%s) at %" G_GINT64_FORMAT " are missing in a row without flags, "
 			         "%" G_GINT64_FORMAT " to %" G_GINT64_FORMAT, parcel->bytes, parcel->key.address, parcel->router,
@@ -464,6 +544,7 @@ static void judge_overlaps(void)
 
 void judge_end(void)
 {
+	judge_debts();
 	for (unsigned i = 0; i < sim.parcels->len; i++) {
 		const struct parcel *parcel = sim.parcels->pdata[i];
 

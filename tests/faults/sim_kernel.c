@@ -68,6 +68,8 @@ static void let_go(int fd)
 		return;
 	sim.fds->pdata[fd - FIRST_FD] = NULL;
 	net->holds--;
+	if (!net->linked && !net->holds)
+		counters_owe(net);
 	kernel_drop(net);
 }
 

@@ -64,11 +64,12 @@ struct router *world_router(const struct net *net)
 	return router;
 }
 
-static struct version *version_new(void)
+static struct version *version_new(const struct net *net)
 {
 	struct version *version = g_new0(struct version, 1);
 
 	version->since_us = sim.real_us;
+	version->router = net->router;
 	g_ptr_array_add(sim.versions, version);
 	return version;
 }
@@ -76,7 +77,7 @@ static struct version *version_new(void)
 /* From now on the router has that address; 0: it has no gateway address. */
 static void stay(struct net *net, uint32_t address)
 {
-	g_hash_table_insert(net->stays, GUINT_TO_POINTER(address), version_new());
+	g_hash_table_insert(net->stays, GUINT_TO_POINTER(address), version_new(net));
 }
 
 static struct version *stay_of(const struct net *net, uint32_t address)
@@ -84,19 +85,41 @@ static struct version *stay_of(const struct net *net, uint32_t address)
 	return g_hash_table_lookup(net->stays, GUINT_TO_POINTER(address));
 }
 
+static void look_at(struct version *version)
+{
+	if (version->looked)
+		return;
+	version->looked = true;
+	g_ptr_array_add(sim.untold, version);
+}
+
 void world_looked_at(struct net *net)
 {
-	net->version->looked = true;
+	look_at(net->version);
 	if (!net->linked)
 		return; /* its addresses are gone: what was there is not to be seen */
-	stay_of(net, net->gateway)->looked = true;
+	look_at(stay_of(net, net->gateway));
 	for (unsigned i = 0; i < net->floating->len; i++)
-		stay_of(net, g_array_index(net->floating, struct floating, i).address)->looked = true;
+		look_at(stay_of(net, g_array_index(net->floating, struct floating, i).address));
+}
+
+void world_told_of(const char *router)
+{
+	for (unsigned i = sim.untold->len; i > 0; i--)
+		if (g_str_equal(((struct version *)sim.untold->pdata[i - 1])->router, router))
+			g_ptr_array_remove_index_fast(sim.untold, i - 1);
+}
+
+void world_forget_looks(void)
+{
+	for (unsigned i = 0; i < sim.untold->len; i++)
+		((struct version *)sim.untold->pdata[i])->looked = false;
+	g_ptr_array_set_size(sim.untold, 0);
 }
 
 static void touch(struct net *net, bool rules)
 {
-	net->version = version_new();
+	net->version = version_new(net);
 	net->changes += rules;
 	if (!rules || net->flavour == FLAVOUR_NFT)
 		kernel_tell(WATCH_CHANGED, net->ns);
@@ -543,6 +566,7 @@ void world_init(void)
 	sim.fds = g_ptr_array_new();
 	sim.parcels = g_ptr_array_new_with_free_func(g_free);
 	sim.versions = g_ptr_array_new_with_free_func(g_free);
+	sim.untold = g_ptr_array_new();
 	sim.arrivals = g_array_new(FALSE, FALSE, sizeof(struct arrival));
 	sim.events = g_ptr_array_new_with_free_func(g_free);
 	sim.kept = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -558,6 +582,7 @@ void world_clear(void)
 	g_ptr_array_unref(sim.fds);
 	g_ptr_array_unref(sim.parcels);
 	g_ptr_array_unref(sim.versions);
+	g_ptr_array_unref(sim.untold);
 	g_array_unref(sim.arrivals);
 	g_ptr_array_unref(sim.events);
 	g_hash_table_unref(sim.kept);

@@ -158,7 +158,7 @@ static void test_plans_that_count_alike(void)
 {
 	SCOPED(router) *router = make_router();
 	SCOPED(plan) *first = plan_of(router);
-	struct prefix subnet = { A(10, 0, 77, 0), 24 }, onlink = { A(203, 0, 113, 0), 24 };
+	struct prefix subnet = { A(10, 1, 0, 0), 16 }, onlink = { A(203, 0, 113, 0), 24 };
 
 	for (unsigned change = 0; change < 7; change++) {
 		SCOPED(router) *other = make_router();
