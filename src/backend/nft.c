@@ -377,6 +377,7 @@ static bool nft_remove(struct backend *backend, const struct place *place, GErro
 static void nft_forget(struct backend *backend, const struct place *place)
 {
 	g_hash_table_remove(((struct nft *)backend)->settled, place->ns);
+	g_hash_table_remove(((struct nft *)backend)->homes, place->ns);
 }
 
 static void nft_free(struct backend *backend)

@@ -537,15 +537,30 @@ bool cycle_sync(struct node *node, GError **error)
 
 /* ---- settling ---- */
 
-/* Meters of namespaces that are not there any more.  Only who has read the whole directory knows. */
-static void add_gone(struct node *node, struct batch *batch)
+static GHashTable *names_present(const struct node *node)
 {
-	g_autoptr(GHashTable) present = g_hash_table_new(g_str_hash, g_str_equal);
-	struct instant now = clock_now();
+	GHashTable *present = g_hash_table_new(g_str_hash, g_str_equal);
 
 	for (unsigned i = 0; i < node->names->len; i++)
 		g_hash_table_add(present, node->names->pdata[i]);
+	return present;
+}
+
+/* Meters of namespaces that are not there any more.  Only who has read the whole directory knows. */
+static void add_gone(struct node *node, struct batch *batch)
+{
+	g_autoptr(GHashTable) present = names_present(node);
+	struct instant now = clock_now();
+
 	ledger_bury(node->ledger, present, &now, batch);
+}
+
+static void forget_gone(struct node *node)
+{
+	g_autoptr(GHashTable) present = names_present(node);
+	struct instant now = clock_now();
+
+	ledger_forget(node->ledger, present, &now);
 }
 
 /* Of those alone whose last counts have just been committed: in others there may be some of an earlier cycle that were
@@ -608,5 +623,7 @@ bool cycle_settle(struct node *node, GError **error)
 		bury_dead(node, due);
 	for (unsigned i = 0; done && i < node->turn->len; i++)
 		((struct site *)node->turn->pdata[i])->fresh &= ((struct site *)node->turn->pdata[i])->failed;
+	if (done && node->all)
+		forget_gone(node);
 	return done;
 }

@@ -4,6 +4,10 @@
  */
 #include "core/books.h"
 
+#include <string.h>
+
+#define FORGET_US (3600 * INT64_C(1000000))
+
 /* ---- batch ---- */
 
 struct batch *batch_new(void)
@@ -257,4 +261,61 @@ void ledger_adopt(struct ledger *ledger, const struct batch *batch)
 	g_hash_table_foreach_remove(ledger->books, has_no_meters, NULL);
 	ledger->next_meter += batch->meters_begun;
 	ledger->next_coverage += batch->coverage_begun;
+}
+
+/* ---- forgetting ---- */
+
+struct living {
+	GHashTable *routers; /* set of const char * */
+	int64_t since_us;
+};
+
+static bool is_living(const struct living *living, const char *router)
+{
+	return g_hash_table_contains(living->routers, router);
+}
+
+static gboolean is_past(void *item, void *unused, void *data)
+{
+	const struct coverage *row = item;
+
+	return row->end_us < ((struct living *)data)->since_us && !is_living(data, row->router);
+}
+
+/* Only those that nothing is remembered of any more. */
+static gboolean is_unknown(void *router, void *unused, void *data)
+{
+	return !is_living(data, router);
+}
+
+static void add_living(const struct ledger *ledger, GHashTable *present, GHashTable *routers)
+{
+	GHashTableIter each;
+	void *item;
+
+	g_hash_table_iter_init(&each, present);
+	while (g_hash_table_iter_next(&each, &item, NULL)) {
+		const char *router = strchr(item, '-'); /* qrouter-UUID, snat-UUID */
+
+		g_hash_table_add(routers, (char *)(router ? router + 1 : item));
+	}
+	g_hash_table_iter_init(&each, ledger->books);
+	while (g_hash_table_iter_next(&each, NULL, &item))
+		g_hash_table_add(routers, ((struct books *)item)->generation->router);
+}
+
+void ledger_forget(struct ledger *ledger, GHashTable *present, const struct instant *now)
+{
+	g_autoptr(GHashTable) routers = g_hash_table_new(g_str_hash, g_str_equal);
+	struct living living = { routers, now->utc_us - FORGET_US };
+	GHashTableIter each;
+	void *row;
+
+	add_living(ledger, present, routers);
+	if (!g_hash_table_foreach_remove(ledger->coverage, is_past, &living))
+		return;
+	g_hash_table_iter_init(&each, ledger->coverage);
+	while (g_hash_table_iter_next(&each, &row, NULL))
+		g_hash_table_add(routers, ((struct coverage *)row)->router);
+	g_hash_table_foreach_remove(ledger->inherited, is_unknown, &living);
 }

@@ -91,6 +91,10 @@ void ledger_bury(const struct ledger *ledger, GHashTable *present, const struct 
 /* After the commit: takes over the batch's states. */
 void ledger_adopt(struct ledger *ledger, const struct batch *batch);
 
+/* Lets go of the coverage of routers that have no namespace in present and no open meter, an hour after it ended: nothing
+ * goes on from it any more.  So what is remembered does not grow with every router that ever was. */
+void ledger_forget(struct ledger *ledger, GHashTable *present, const struct instant *now);
+
 /* True if the namespace has open meters. */
 bool ledger_knows(const struct ledger *ledger, const char *ns);
 

@@ -4,6 +4,8 @@
  */
 #include "books_test.h"
 
+#include "core/books.h"
+
 #define TESTED "ledger"
 
 static void test_whole_value_is_usage(struct books_test *test, const void *data)
@@ -348,6 +350,57 @@ static void test_state_is_cleared_twice(struct books_test *test, const void *dat
 	g_assert_null(state.meters);
 }
 
+/* A router that is gone is remembered for an hour; one that is there, or has an open meter, as long as it is. */
+static void test_what_is_gone_for_long_is_forgotten(struct books_test *test, const void *data)
+{
+	g_autoptr(GHashTable) present = g_hash_table_new(g_str_hash, g_str_equal);
+	struct batch *batch = batch_new();
+
+	birth(test, "g1");
+	sample(test);
+	pass(test, 100 * MINUTE);
+	ledger_forget(test->ledger, present, &test->now);
+	g_assert_nonnull(books_latest_coverage(test->ledger, batch, "one", 0)); /* its meter is open */
+	end(test, test->kernel);
+	pass(test, 59 * MINUTE);
+	ledger_forget(test->ledger, present, &test->now);
+	g_assert_nonnull(books_latest_coverage(test->ledger, batch, "one", 0));
+	pass(test, 2 * MINUTE);
+	g_hash_table_add(present, (char *)"snat-one");
+	ledger_forget(test->ledger, present, &test->now);
+	g_assert_nonnull(books_latest_coverage(test->ledger, batch, "one", 0));
+	g_hash_table_remove_all(present);
+	ledger_forget(test->ledger, present, &test->now);
+	g_assert_null(books_latest_coverage(test->ledger, batch, "one", 0));
+	g_assert_cmpuint(g_hash_table_size(test->ledger->coverage), ==, 0);
+	batch_free(batch);
+}
+
+/* What an earlier process left of it goes as well. */
+static void test_what_was_inherited_is_forgotten(struct books_test *test, const void *data)
+{
+	g_autoptr(GHashTable) present = g_hash_table_new(g_str_hash, g_str_equal);
+	struct ledger_state state = { g_ptr_array_new(), g_ptr_array_new_with_free_func((GDestroyNotify)coverage_free), 1, 9 };
+	int64_t late_us = test->now.utc_us - MINUTE, early_us = test->now.utc_us - 61 * MINUTE;
+	struct coverage rows[] = {
+		{ 1, (char *)"node", (char *)"old", 0, early_us - MINUTE, early_us, STATE_METERED, (char *)"" },
+		{ 2, (char *)"node", (char *)"old", FIP, early_us - MINUTE, early_us, STATE_GAP, (char *)"why" },
+		{ 3, (char *)"node", (char *)"new", 0, early_us, late_us, STATE_METERED, (char *)"" },
+		{ 4, (char *)"node", (char *)"there", 0, early_us - MINUTE, early_us, STATE_METERED, (char *)"" },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++)
+		g_ptr_array_add(state.coverage, coverage_copy(&rows[i]));
+	ledger_free(test->ledger);
+	test->ledger = ledger_new("node", "boot", MINUTE, &state);
+	g_assert_cmpuint(g_hash_table_size(test->ledger->inherited), ==, 3);
+	g_hash_table_add(present, (char *)"qrouter-there");
+	ledger_forget(test->ledger, present, &test->now);
+	g_assert_cmpuint(g_hash_table_size(test->ledger->coverage), ==, 2);
+	g_assert_cmpuint(g_hash_table_size(test->ledger->inherited), ==, 2);
+	g_assert_false(g_hash_table_contains(test->ledger->inherited, "old"));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -373,5 +426,7 @@ int main(int argc, char **argv)
 	CASE(one_tag_in_two_namespaces);
 	CASE(plan_of_nothing_ends_what_there_was);
 	CASE(state_is_cleared_twice);
+	CASE(what_is_gone_for_long_is_forgotten);
+	CASE(what_was_inherited_is_forgotten);
 	return g_test_run();
 }
