@@ -458,14 +458,17 @@ static bool has_moved(const struct meter *meter, const struct plan *plan)
 	return !planned || planned->fixed != meter->fixed;
 }
 
-/* Addresses that never got a counter in a generation that ends. */
+/* Addresses that never got a counter in a generation that ends, nor in one that takes over from it. */
 static void miss_unmade(const struct ledger *ledger, struct batch *batch, const struct books *books,
                         const struct plan *plan, const struct snapshot *last, int64_t from_us)
 {
+	g_autoptr(GHashTable) elsewhere = orphaned_keys(books, last->generation);
+
 	for (unsigned i = 0; i < plan->meters->len && !plan->standby; i++) {
 		const struct meter_key *key = &g_array_index(plan->meters, struct planned_meter, i).key;
 
-		if (key->address && !snapshot_find(last, key) && !books_find_meter(books, last->generation, key))
+		if (key->address && !snapshot_find(last, key) && !books_find_meter(books, last->generation, key) &&
+		    !g_hash_table_contains(elsewhere, key))
 			cover_miss_address(ledger, batch, plan->router, key->address, from_us, last->at.utc_us,
 			                   "the address came, and its router ended before it was counted");
 	}

@@ -455,6 +455,26 @@ static void test_new_address_in_a_generation_that_takes_over(struct books_test *
 	assert_gap(test, OTHER, since_us, test->now.utc_us);
 }
 
+/* What the old generation never counted, the one that takes over did from the address's first moment. */
+static void test_new_address_that_the_next_generation_counts(struct books_test *test, const void *data)
+{
+	SCOPED(snapshot) *former = NULL;
+
+	birth_and_reading(test, "g1");
+	pass(test, MINUTE);
+	former = test->kernel;
+	test->kernel = snapshot_new();
+	test->kernel->generation = g_strdup(former->generation);
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = false;
+	birth(test, "g2");
+	pass(test, MINUTE);
+	end(test, former);
+	sample(test);
+	g_assert_cmpuint(test->coverage->len, ==, 1);
+	g_assert_cmpint(((struct coverage *)test->coverage->pdata[0])->state, ==, STATE_METERED);
+}
+
 static void test_counter_that_another_agent_made_and_never_read(struct books_test *test, const void *data)
 {
 	int64_t since_us;
@@ -549,6 +569,7 @@ int main(int argc, char **argv)
 	CASE(router_ended_before_its_new_counter_was_read);
 	CASE(router_ended_before_an_arrival_was_counted);
 	CASE(new_address_in_a_generation_that_takes_over);
+	CASE(new_address_that_the_next_generation_counts);
 	CASE(counter_that_another_agent_made_and_never_read);
 	CASE(arrival_counts_from_the_look);
 	CASE(counter_that_goes_before_it_is_read);
