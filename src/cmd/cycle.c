@@ -7,7 +7,6 @@
 #include "cmd/look.h"
 #include "core/plan.h"
 #include "kernel/clock.h"
-#include "kernel/netlink.h"
 
 #include <linux/membarrier.h>
 #include <string.h>
@@ -15,9 +14,6 @@
 #include <unistd.h>
 
 #define TRIES 5 /* reads of a namespace that changes under our hands */
-#define BROKEN "rules of ours were found changed or missing"
-#define NEW_SUBNET "a subnet appeared between two looks, what it sent was not counted"
-#define BEHIND "a change could not be followed when it was seen"
 
 /* ---- reading ---- */
 
@@ -43,7 +39,7 @@ static struct snapshot *read_site(struct node *node, const struct site *site, GE
 	return snapshot;
 }
 
-static bool read_into(struct node *node, struct site *site)
+bool cycle_read_one(struct node *node, struct site *site)
 {
 	GError *error = NULL;
 
@@ -65,7 +61,7 @@ void cycle_read(struct node *node)
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
 
-		if (!site->failed && !site->gone && read_into(node, site))
+		if (!site->failed && !site->gone && cycle_read_one(node, site))
 			site->tag = g_strdup(site->found->generation);
 	}
 }
@@ -83,7 +79,7 @@ static void complain_again(struct node *node)
 		node_complain(node, SECOND_HOME, before);
 }
 
-static bool commit(struct node *node, struct batch *batch, GError **error)
+bool cycle_commit(struct node *node, struct batch *batch, GError **error)
 {
 	g_autoptr(GPtrArray) open = NULL;
 	GError *second_home = NULL;
@@ -113,151 +109,25 @@ static void wait_for_packets(void)
 
 /* ---- readings that end something ---- */
 
-static bool end_one(struct node *node, struct site *site, const struct snapshot *last, GError **error)
+bool cycle_end_one(struct node *node, struct site *site, const struct snapshot *last, GError **error)
 {
 	struct batch *batch = batch_new();
 	bool done;
 
 	ledger_end(node->ledger, site->plan, last, batch);
-	done = commit(node, batch, error);
+	done = cycle_commit(node, batch, error);
 	batch_free(batch);
 	return done;
 }
 
-/* What a second generation there counted until it stopped.  Committed by itself, before anything else is prepared: the
- * books have to know that it is over. */
-static bool settle_former(struct node *node, struct site *site, GError **error)
+bool cycle_settle_former(struct node *node, struct site *site, GError **error)
 {
 	struct snapshot *former = site->found ? site->found->former : NULL;
 
 	if (!former || !former->generation)
 		return true;
-	former->missed = site->missed ? site->missed : site->found->intact ? NULL : BROKEN;
-	return end_one(node, site, former, error);
-}
-
-/* ---- those that went ---- */
-
-/* Another namespace has the name already, and had it before that was heard of: what was in it until now nobody counted,
- * while this one, which is held, still stood.  Neutron takes longer than PROMPT_US to lead packets through a new one. */
-static bool is_replaced(const struct node *node, const struct site *site)
-{
-	bool prompt = site->heard_us && clock_now().boot_us - site->heard_us < PROMPT_US;
-
-	return g_hash_table_contains(node->pending, site->ns) && !prompt;
-}
-
-/* What keeps the namespace alive although it is gone. */
-static void let_go(struct node *node, const struct site *site)
-{
-	GError *error = NULL;
-
-	if (!site->backend->leave || site->backend->leave(site->backend, &site->place, &error))
-		return;
-	node_complain_of(node, site->ns, error->message);
-	g_error_free(error);
-}
-
-/* Where nothing was done yet, what stands may be another back end's. */
-static bool read_last(struct node *node, struct site *site)
-{
-	bool done = read_into(node, site);
-
-	for (unsigned i = 0; done && site->fresh && !site->found->generation && i < BACKENDS && node->backends[i]; i++) {
-		site->backend = node->backends[i];
-		done = read_into(node, site);
-	}
-	return done;
-}
-
-bool cycle_part(struct node *node, GError **error)
-{
-	for (unsigned i = 0; i < node->turn->len; i++) {
-		struct site *site = node->turn->pdata[i];
-
-		if (!site->gone || site->place.ns_fd < 0)
-			continue;
-		site->failed |= !site->plan || !read_last(node, site);
-		if (!site->failed && is_replaced(node, site)) {
-			site->found->missed = "another namespace took the place of this one between two looks";
-			site->found->missed_since = site->known_at;
-		}
-		if (!site->failed && site->late)
-			site->found->missed = BEHIND;
-		if (!site->failed && !site->found->intact)
-			site->found->missed = BROKEN;
-		let_go(node, site);
-		site_close(site); /* before the commit: its devices stay as long as it is held */
-	}
-	for (unsigned i = 0; i < node->turn->len; i++) {
-		struct site *site = node->turn->pdata[i];
-
-		if (!site->gone || site->failed)
-			continue;
-		if (!settle_former(node, site, error) ||
-		    (site->found->generation && !end_one(node, site, site->found, error)))
-			return false; /* what was read is kept until it can be committed */
-		site->parted = true;
-	}
-	return true;
-}
-
-/* ---- those that are gone already ---- */
-
-/* Where that cannot be told, yes. */
-static bool still_lives(const struct node *node, const struct remains *remains)
-{
-	const struct site *site = g_hash_table_lookup(node->sites, remains->ns);
-	uint64_t cookie;
-
-	if (!site)
-		return g_ptr_array_find_with_equal_func(node->names, remains->ns, g_str_equal, NULL);
-	if (site->gone)
-		return !site->parted;
-	return !netlink_ns_cookie(site->place.netfilter, &cookie, NULL) || cookie == remains->cookie;
-}
-
-/* What it counted to its end.  The books may have that already. */
-static bool settle_remains(struct node *node, struct backend *backend, const struct remains *remains, GError **error)
-{
-	struct place place = { .ns_fd = -1, .ns = remains->ns, .cookie = remains->cookie };
-	const char *name = strchr(remains->ns, '-');
-	SCOPED(router) *router = router_new(remains->ns, name ? name + 1 : remains->ns);
-	SCOPED(plan) *plan = plan_make(router, node->config->classes);
-	SCOPED(snapshot) *last = NULL;
-	struct batch *batch = batch_new();
-	g_autoptr(GError) refusal = NULL;
-	bool done;
-
-	last = backend->read(backend, &place, &refusal);
-	if (last && !last->intact)
-		last->missed = BROKEN;
-	if (last && last->generation)
-		ledger_end(node->ledger, plan, last, batch);
-	done = commit(node, batch, error);
-	batch_free(batch);
-	if (done && (!last || !backend->remove(backend, &place, &refusal)))
-		node_complain_of(node, remains->ns, refusal->message);
-	return done;
-}
-
-bool cycle_remains(struct node *node, GError **error)
-{
-	for (unsigned i = 0; i < BACKENDS && node->all; i++) {
-		struct backend *backend = node->backends[i];
-		g_autoptr(GError) refusal = NULL;
-		g_autoptr(GArray) found = backend && backend->remains ? backend->remains(backend, &refusal) : NULL;
-
-		if (refusal)
-			node_complain(node, backend->name, refusal->message);
-		for (unsigned j = 0; found && j < found->len; j++) {
-			const struct remains *remains = &g_array_index(found, struct remains, j);
-
-			if (!still_lives(node, remains) && !settle_remains(node, backend, remains, error))
-				return false;
-		}
-	}
-	return true;
+	former->missed = site->missed ? site->missed : site->found->intact ? NULL : CYCLE_BROKEN;
+	return cycle_end_one(node, site, former, error);
 }
 
 /* ---- taking down ---- */
@@ -279,10 +149,10 @@ static const char *missed_before_stop(struct node *node, struct site *site)
 	bool counted = site->found->generation && site->plan->meters->len;
 
 	if (!site->found->intact)
-		return BROKEN;
+		return CYCLE_BROKEN;
 	if (site->late && (site->plan->meters->len || site->strayed))
-		return BEHIND;
-	return counted && lacks_subnet(node, site) ? NEW_SUBNET : NULL;
+		return CYCLE_BEHIND;
+	return counted && lacks_subnet(node, site) ? CYCLE_NEW_SUBNET : NULL;
 }
 
 /* Nothing matches any more in the sites that go. */
@@ -305,7 +175,7 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 		if (missed)
 			site->missed = missed;
 		if (!site->found->intact)
-			site->between = BROKEN;
+			site->between = CYCLE_BROKEN;
 		site->stopped_at = clock_now();
 		if (!site->backend->stop(site->backend, &site->place, &error))
 			node_fail_site(node, site, error);
@@ -338,8 +208,8 @@ bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), G
 	for (unsigned i = 0; done && i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
 
-		if (site->going && !site->failed && read_into(node, site))
-			done = settle_former(node, site, error);
+		if (site->going && !site->failed && cycle_read_one(node, site))
+			done = cycle_settle_former(node, site, error);
 	}
 	batch = batch_new();
 	for (unsigned i = 0; done && i < node->turn->len; i++) {
@@ -351,7 +221,7 @@ bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), G
 		site->found->missed = site->missed;
 		ledger_end(node->ledger, site->plan, site->found, batch);
 	}
-	done = done && commit(node, batch, error);
+	done = done && cycle_commit(node, batch, error);
 	batch_free(batch);
 	for (unsigned i = 0; done && i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
@@ -381,7 +251,7 @@ static bool evict(struct node *node, struct backend *backend, GError **error)
 		if (!site->fresh || site->failed || site->gone || site->backend == backend)
 			continue;
 		site->backend = backend;
-		if (read_into(node, site) && is_left_over(site))
+		if (cycle_read_one(node, site) && is_left_over(site))
 			site->between = "the back end was changed";
 	}
 	done = cycle_take_down(node, is_left_over, error);
@@ -411,7 +281,7 @@ static bool drop_former(struct node *node, struct site *site, GError **error)
 
 	if (!site->found->former)
 		return true;
-	if (!settle_former(node, site, error))
+	if (!cycle_settle_former(node, site, error))
 		return false;
 	if (!site->backend->bury(site->backend, &site->place, NULL, site->found, &refusal))
 		node_fail_site(node, site, refusal);
@@ -439,7 +309,7 @@ static void declare_missed(struct node *node, struct site *site, const struct in
 {
 	if (!lacks_subnet(node, site))
 		return;
-	site->missed = NEW_SUBNET;
+	site->missed = CYCLE_NEW_SUBNET;
 	ledger_miss(node->ledger, site->plan, site->missed, now, batch);
 }
 
@@ -449,7 +319,7 @@ static void open_meters(struct node *node, struct site *site, enum change change
 	if (change == CHANGE_ANEW)
 		g_clear_pointer(&site->tag, g_free);
 	if (site->found->generation && site->late) {
-		site->missed = BEHIND;
+		site->missed = CYCLE_BEHIND;
 		ledger_miss(node->ledger, site->plan, site->missed, now, batch);
 	}
 	if (site->found->generation)
@@ -487,7 +357,7 @@ static void prepare(struct node *node, GPtrArray *changing, struct batch *births
 		enum change change = wanted_change(node, site);
 
 		if (site->strayed && !site->failed && !site->gone)
-			ledger_miss(node->ledger, site->plan, BEHIND, &now, births);
+			ledger_miss(node->ledger, site->plan, CYCLE_BEHIND, &now, births);
 		if (change == CHANGE_NONE)
 			continue;
 		open_meters(node, site, change, &now, births);
@@ -524,7 +394,7 @@ bool cycle_sync(struct node *node, GError **error)
 		return false;
 	births = batch_new();
 	prepare(node, changing, births);
-	done = commit(node, births, error);
+	done = cycle_commit(node, births, error);
 	batch_free(births);
 	if (done)
 		forget_strayed(node);
@@ -588,7 +458,7 @@ static bool is_due(struct node *node, struct site *site)
 		node_fail_site(node, site, error);
 		return false;
 	}
-	return (!site->synced || read_into(node, site)) && site->found->generation;
+	return (!site->synced || cycle_read_one(node, site)) && site->found->generation;
 }
 
 bool cycle_settle(struct node *node, GError **error)
@@ -603,7 +473,7 @@ bool cycle_settle(struct node *node, GError **error)
 		if (!is_due(node, site))
 			continue;
 		g_ptr_array_add(due, site);
-		done = settle_former(node, site, error);
+		done = cycle_settle_former(node, site, error);
 	}
 	if (!done)
 		return false;
@@ -612,12 +482,12 @@ bool cycle_settle(struct node *node, GError **error)
 		struct site *site = due->pdata[i];
 
 		site->found->missed = site->missed ? site->missed : site->between ? site->between :
-		                      site->found->intact ? NULL : BROKEN;
+		                      site->found->intact ? NULL : CYCLE_BROKEN;
 		ledger_settle(node->ledger, site->plan, site->backend->basis, site->found, batch);
 	}
 	if (node->all)
 		add_gone(node, batch);
-	done = commit(node, batch, error);
+	done = cycle_commit(node, batch, error);
 	batch_free(batch);
 	if (done)
 		bury_dead(node, due);

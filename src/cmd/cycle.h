@@ -9,6 +9,11 @@
 
 #include "cmd/node.h"
 
+/* Why not all was counted. */
+#define CYCLE_BROKEN "rules of ours were found changed or missing"
+#define CYCLE_NEW_SUBNET "a subnet appeared between two looks, what it sent was not counted"
+#define CYCLE_BEHIND "a change could not be followed when it was seen"
+
 /* Last readings of the namespaces that are gone, which are closed by that. */
 bool cycle_part(struct node *node, GError **error);
 
@@ -29,5 +34,20 @@ bool cycle_sync(struct node *node, GError **error);
 
 /* Reads again what changed, settles everything, commits, removes the dead. */
 bool cycle_settle(struct node *node, GError **error);
+
+/* ---- what cycle.c and cycle_part.c share ---- */
+
+/* Reads the site anew, into found; false if it has failed. */
+bool cycle_read_one(struct node *node, struct site *site);
+
+/* The batch into the store, then into the ledger and the second home.  False: nothing of it is kept. */
+bool cycle_commit(struct node *node, struct batch *batch, GError **error);
+
+/* Commits the last reading of a generation of the site. */
+bool cycle_end_one(struct node *node, struct site *site, const struct snapshot *last, GError **error);
+
+/* What a second generation there counted until it stopped.  Committed by itself, before anything else is prepared: the
+ * books have to know that it is over. */
+bool cycle_settle_former(struct node *node, struct site *site, GError **error);
 
 #endif

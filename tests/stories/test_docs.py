@@ -342,8 +342,8 @@ def test_the_schema_of_usage(meter):
 
 SRC = ROOT / "src"
 # Whatever these say is said to the operator: by status, in the log, or as the last line of a command.
-SPEAKERS = ["kernel/*.c", "backend/*.c", "inventory/*.c", "cmd/agent.c", "cmd/cycle.c", "cmd/look.c", "cmd/node.c",
-            "cmd/upkeep.c", "cmd/reload.c", "cmd/bulletin.c", "cmd/status.c", "cmd/supervisor.c", "cmd/cmd.h", "core/ledger.c",
+SPEAKERS = ["kernel/*.c", "backend/*.c", "inventory/*.c", "cmd/agent.c", "cmd/cycle*.[ch]", "cmd/look.c", "cmd/node.c",
+            "cmd/upkeep.c", "cmd/reload.c", "cmd/bulletin.c", "cmd/status.c", "cmd/supervisor.c", "cmd/cmd.h", "core/cover.c", "core/ledger.c",
             "store/agree.c", "store/judge.c", "store/open.c", "store/place.c", "store/shape.c", "store/store.c", "store/sql.c", "store/baselines.c", "store/query.c"]
 # What is not said: comments of rules, statements, help, formats of JSON, and the rows of tables.
 SILENT = r"^bpftool map|excluded\.|^ip netns exec|^nft list|SELECT |INSERT |UPDATE |DELETE |FROM |PRAGMA |BEGIN |WHERE |\?\d|^ *VALUES|^\{s:|Exit status|^  fipmeter|crossing|^rows? \d|not row|^%s +%s$"
@@ -395,10 +395,10 @@ def test_every_flag_and_state_is_explained_and_no_other(title, source, pattern):
 
 def reasons():
     """Of gaps and the like, where they are made: in the ledger, and by those who say why something was missed."""
-    ledger = [piece for literal in literals((SRC / "core/ledger.c").read_text())
+    ledger = [piece for literal in literals((SRC / "core/ledger.c").read_text() + (SRC / "core/cover.c").read_text())
               if " " in literal and not literal.startswith(("core/", "%")) for piece in [re.sub(r"%\w+", "…", literal)]]
-    missed = [text for path in SRC.rglob("*.c")
-              for text in re.findall(r'(?:(?:missed|between|late)\s*=|#define (?:BROKEN|BEHIND))\s*"([^"]+)"', path.read_text())]
+    missed = [text for path in SRC.rglob("*.[ch]")
+              for text in re.findall(r'(?:(?:missed|between|late)\s*=|#define CYCLE_\w+)\s*"([^"]+)"', path.read_text())]
     return {*ledger, *missed}
 
 
