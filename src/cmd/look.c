@@ -329,6 +329,8 @@ static void look_at(struct node *node, struct site *site)
 	plan = plan_make(router, node->config->classes);
 	plan->standby &= !site->gone; /* without its addresses it only looks like one */
 	site->strayed |= site->late && site->plan && !plan_is_same(site->plan, plan);
+	if (site->plan)
+		plan_keep_arrivals(plan, site->plan);
 	router_free(site->router);
 	plan_free(site->plan);
 	site->router = router;

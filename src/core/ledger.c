@@ -141,15 +141,15 @@ static void declare_unseen(const struct ledger *ledger, struct batch *batch, con
 }
 
 /* The address came after the router was looked at, and perhaps before its counter was made. */
-static void declare_arrival(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
+static void declare_arrival(const struct ledger *ledger, struct batch *batch, const struct instant *known,
                             const struct meter *meter, const struct instant *at)
 {
-	bool before = plan->known_at.boot_us && plan->known_at.boot_us < meter->first_at.boot_us;
+	bool before = known->boot_us && known->boot_us < meter->first_at.boot_us;
 	const struct coverage *latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
 
 	if (!(latest && latest->end_us == at->utc_us))
 		cover_add(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
-		          cover_label(ledger, meter->of, before ? &plan->known_at : &meter->first_at, at), at->utc_us, UNSEEN);
+		          cover_label(ledger, meter->of, before ? known : &meter->first_at, at), at->utc_us, UNSEEN);
 }
 
 /* Its counter was made a moment after that was written down. */
@@ -303,7 +303,7 @@ static unsigned settle_first(const struct ledger *ledger, struct batch *batch, c
 	extend_unseen(ledger, batch, meter, at);
 	if (!planned || !planned->came)
 		return 0;
-	declare_arrival(ledger, batch, plan, meter, at);
+	declare_arrival(ledger, batch, planned->came_after.boot_us ? &planned->came_after : &plan->known_at, meter, at);
 	return FLAG_GAP;
 }
 
@@ -356,7 +356,7 @@ static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const 
 		if (same)
 			cover_miss_address(ledger, batch, plan->router, meter->key.address, since_us, snapshot->at.utc_us,
 			                   "its counter was not there");
-		if (!g_str_equal(meter->of->boot, ledger->boot)) /* had the clock been set back then, how long is not known */
+		if (!same) /* a gap even where the clock was set back: by a little, or before a boot, when nobody knows by how much */
 			since_us = MIN(since_us, from_us - 1);
 		lost_since_us = MAX(lost_since_us, since_us);
 	}

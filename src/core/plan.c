@@ -141,7 +141,23 @@ void plan_mark_arrivals(struct plan *plan, const struct router *router, const st
 	for (unsigned i = 0; i < plan->meters->len; i++) {
 		struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
 
-		meter->came = awaits(meter) && is_served(router, meter->key.address) && !snapshot_find(found, &meter->key);
+		if (!awaits(meter) || !is_served(router, meter->key.address) || snapshot_find(found, &meter->key))
+			continue;
+		meter->came = true;
+		meter->came_after = plan->known_at;
+	}
+}
+
+void plan_keep_arrivals(struct plan *plan, const struct plan *older)
+{
+	for (unsigned i = 0; i < plan->meters->len; i++) {
+		struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
+		const struct planned_meter *before = plan_find_meter(older, &meter->key);
+
+		if (!before || !before->came)
+			continue;
+		meter->came = true;
+		meter->came_after = before->came_after;
 	}
 }
 

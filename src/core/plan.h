@@ -28,6 +28,9 @@ bool plan_find(const struct plan *plan, const struct meter_key *key, uint32_t *f
  * that were counted before already (found: what stood there). */
 void plan_mark_arrivals(struct plan *plan, const struct router *router, const struct snapshot *found);
 
+/* Takes over from an older plan what was marked there: no reading may have come into the books since. */
+void plan_keep_arrivals(struct plan *plan, const struct plan *older);
+
 /* True if the plan has an address that was not there. */
 bool plan_awaits_address(const struct plan *plan);
 

@@ -335,6 +335,21 @@ static void test_counter_that_could_not_be_made(struct books_test *test, const v
 	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_GAP);
 }
 
+/* What is nobody's needs no address to be there. */
+static void test_counter_of_nobody_that_could_not_be_made(struct books_test *test, const void *data)
+{
+	int64_t since_us = test->now.utc_us;
+
+	g_array_set_size(test->plan->meters, 0);
+	set_meter(test, KIND_UNATTRIBUTED, 0, 0);
+	g_array_index(test->plan->meters, struct planned_meter, 0).served = false;
+	birth(test, "g1");
+	g_array_set_size(test->kernel->readings, 0);
+	pass(test, MINUTE);
+	birth(test, "g1");
+	assert_gap(test, 0, since_us, test->now.utc_us);
+}
+
 static void test_counter_that_somebody_removed(struct books_test *test, const void *data)
 {
 	int64_t since_us;
@@ -562,6 +577,7 @@ int main(int argc, char **argv)
 	CASE(coverage_begins_when_the_counters_were_seen);
 	CASE(gap_lasts_until_the_new_counters_were_seen);
 	CASE(counter_that_could_not_be_made);
+	CASE(counter_of_nobody_that_could_not_be_made);
 	CASE(counter_that_somebody_removed);
 	CASE(last_reading_lacks_a_counter);
 	CASE(last_reading_of_a_namespace_that_was_replaced);

@@ -131,11 +131,13 @@ static void test_addresses_that_come_after_the_look(void)
 {
 	SCOPED(router) *router = make_router();
 	SCOPED(plan) *plan = plan_of(router);
+	SCOPED(plan) *newer = NULL;
 	SCOPED(snapshot) *found = snapshot_new();
 	struct reading counted = { .key = { KIND_FLOATING, A(198, 51, 100, 102), g_intern_string("free") } };
 	unsigned came = 0;
 
 	found->generation = g_strdup("tag");
+	plan->known_at.boot_us = 1;
 	g_assert_true(plan_awaits_address(plan));
 	plan_mark_arrivals(plan, router, found);
 	for (unsigned i = 0; i < plan->meters->len; i++)
@@ -146,6 +148,15 @@ static void test_addresses_that_come_after_the_look(void)
 	for (unsigned i = 0; i < plan->meters->len; i++)
 		came += g_array_index(plan->meters, struct planned_meter, i).came;
 	g_assert_cmpuint(came, ==, plan->classes->len - 1);
+	newer = plan_of(router);
+	newer->known_at.boot_us = 2;
+	plan_keep_arrivals(newer, plan);
+	for (unsigned i = 0; i < plan->meters->len; i++) {
+		const struct planned_meter *meter = &g_array_index(newer->meters, struct planned_meter, i);
+
+		g_assert_cmpint(meter->came, ==, g_array_index(plan->meters, struct planned_meter, i).came);
+		g_assert_cmpint(meter->came_after.boot_us, ==, meter->came);
+	}
 }
 
 static struct floating *second_floating(struct router *router)
