@@ -48,7 +48,7 @@ struct parcel {
 	bool counted;             /* by a counter of ours */
 	bool led;                 /* by the rules of ours, to the counter of: */
 	struct meter_key led_to;
-	bool deaf;                /* the agent could hear nothing then */
+	bool deaf;                /* the agent could hear nothing then, or was not there */
 	bool again;               /* the clock was set back: its moment has been there before */
 	unsigned billed;          /* rows that have it: 0 or 1 */
 	bool excused;             /* lost in a way that no reader of counters can see */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define TOLERANCE (2 * SECOND) /* of labels, after the clock was set */
-#define LATE_NFT (150 * SECOND / 1000)
+#define LATE_NFT (500 * SECOND / 1000) /* a cycle may take 300 ms at one point, and hears nothing meanwhile */
 #define LATE_LEGACY (1300 * SECOND / 1000)
 
 struct account { /* a meter, as the rows make it */

@@ -95,9 +95,9 @@ static void look_at(struct version *version)
 
 void world_looked_at(struct net *net)
 {
-	look_at(net->version);
 	if (!net->linked)
 		return; /* its addresses are gone: what was there is not to be seen */
+	look_at(net->version);
 	look_at(stay_of(net, net->gateway));
 	for (unsigned i = 0; i < net->floating->len; i++)
 		look_at(stay_of(net, g_array_index(net->floating, struct floating, i).address));
@@ -190,7 +190,7 @@ void world_traffic(void)
 	else if (!own_destination(net, &made))
 		return;
 	made.router = net->router;
-	made.deaf = sim.up && !sim.watching;
+	made.deaf = !sim.up || !sim.watching;
 	made.again = sim.real_us < sim.set_back_until_us;
 	made.version = net->version;
 	made.stay = stay_of(net, made.key.address);
