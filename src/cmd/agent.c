@@ -172,6 +172,8 @@ static void run_cycle(struct agent *agent, enum look which)
 	sample_mended(agent);
 	if (g_hash_table_size(node->pending) && !agent->looking)
 		agent->looking = g_timeout_add(RETRY_MS, on_look, agent);
+	if (node->again)
+		look_soon(agent);
 	if (!agent->polling && look_wants_poll(node))
 		agent->polling = g_timeout_add(POLL_MS, on_poll, agent);
 	listen_now(agent);

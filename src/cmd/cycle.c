@@ -46,6 +46,8 @@ bool cycle_read_one(struct node *node, struct site *site)
 	snapshot_free(site->found);
 	site->found = read_site(node, site, &error);
 	if (!site->found) {
+		if (g_error_matches(error, BACKEND_ERROR, BACKEND_ERROR_AGAIN))
+			node->again = site->dirty = true;
 		node_fail_site(node, site, error);
 		return false;
 	}
@@ -337,6 +339,8 @@ static void sync_site(struct node *node, struct site *site)
 	GError *error = NULL;
 
 	site->synced = site->backend->sync(site->backend, &site->place, site->plan, site->tag, site->found, &error);
+	if (!site->synced && !site->behind)
+		site->behind_us = clock_now().boot_us;
 	site->behind = !site->synced;
 	if (site->synced)
 		site->unread = true;

@@ -304,6 +304,13 @@ static void notice_end(struct node *node, struct site *site)
 		add_pending(node, site->ns);
 }
 
+static void fall_behind(struct site *site, const struct instant *now)
+{
+	if (!site->behind)
+		site->behind_us = site->heard_us ? site->heard_us : now->boot_us;
+	site->behind = true;
+}
+
 static void look_at(struct node *node, struct site *site)
 {
 	struct instant now = clock_now();
@@ -316,7 +323,8 @@ static void look_at(struct node *node, struct site *site)
 	router = xtables_fingerprint(site->place.ns_fd, NAT, &legacy_nat, &error) ?
 	         inventory_look(site->place.ns_fd, site->place.netfilter, site->ns, ruling(site), &error) : NULL;
 	if (!router) {
-		site->behind = true; /* of what it is to be */
+		fall_behind(site, &now); /* of what it is to be */
+		node->again |= g_error_matches(error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED);
 		node_fail_site(node, site, error);
 		return;
 	}
@@ -335,7 +343,7 @@ static void look_at(struct node *node, struct site *site)
 	plan_free(site->plan);
 	site->router = router;
 	site->plan = plan;
-	site->behind = true;
+	fall_behind(site, &now);
 	if (!site->late)
 		site->since = site->known_at;
 	if (!site->gone) /* else what was read may be what its end had left */
@@ -384,6 +392,7 @@ bool look(struct node *node, enum look which, GError **error)
 	void *item;
 
 	node->unmetered = 0;
+	node->again = false;
 	if (node->unscanned)
 		which = LOOK_ALL;
 	node->all = which != LOOK_HEARD;
@@ -409,7 +418,7 @@ bool look(struct node *node, enum look which, GError **error)
 		if (site->dirty && !site->gone)
 			notice_end(node, site);
 		forget_cycle(site);
-		site->late = site->behind;
+		site->late = site->behind && clock_now().boot_us - site->behind_us >= PROMPT_US;
 		if (site->dirty && (!site->gone || !site->plan)) /* of one that was kept for us nothing is known */
 			look_at(node, site);
 		else if (node->watch && !site->gone && site->router->flavour == FLAVOUR_NFT)

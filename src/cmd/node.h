@@ -47,7 +47,8 @@ struct site {
 	bool going;                /* what stands there is taken down in this cycle */
 	bool synced;               /* changed in this cycle: read again before settling */
 	bool behind;               /* what counts is not known yet to be as the last look wants it */
-	bool late;                 /* it was so already when this cycle began: what it follows now had changed before */
+	int64_t behind_us;         /* boot clock: since when */
+	bool late;                 /* it was so for PROMPT_US when this cycle began: what it follows now had changed before */
 	bool strayed;              /* while it was, a look wanted what the next one did not: nobody counted that */
 	bool unread;               /* what counts was changed, and no reading after that is in the books yet */
 	bool stale;                /* it was so already when this cycle began */
@@ -75,6 +76,7 @@ struct node {
 	GHashTable *pending;          /* names that are not open yet -> boot clock since when (int64_t *) */
 	GPtrArray *turn;              /* of struct site *: those that this cycle is about, ascending by name */
 	bool all;                     /* this cycle is about all, and has read the directory */
+	bool again;                   /* somebody changed a router all the while it was read: to be looked at again soon */
 	bool unscanned;               /* the directory could not be read when it was to be: what was heard is not all */
 	struct instant heard_at;      /* all that had happened by then has been heard */
 	int64_t busy_us;              /* boot clock: since then nobody has listened to the watch; 0: somebody does */

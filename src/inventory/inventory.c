@@ -17,7 +17,8 @@
 #include <linux/netlink.h>
 #include <string.h>
 
-#define ATTEMPTS 5          /* at a piece that changes under our hands */
+#define ATTEMPTS 6          /* at a piece that changes under our hands */
+#define PAUSE_US 500        /* before the second one, then twice as long each time: whoever changes it comes to an end */
 #define UUID_LEN 36
 
 /* ---- one namespace ---- */
@@ -88,6 +89,8 @@ static struct nat *read_nft(struct netlink *netlink, const struct links *links, 
 	struct nat *nat = NULL;
 
 	for (unsigned i = 0; !nat && i < ATTEMPTS && (!i || is_interrupted(refusal)); i++) {
+		if (i)
+			g_usleep(PAUSE_US << i);
 		g_clear_error(&refusal);
 		nat = read_nft_once(netlink, links, &refusal);
 	}
