@@ -77,14 +77,16 @@ def test_a_new_floating_ip_is_counted_from_its_first_packet_or_the_gap_is_known(
         with stream(lab, "far", address, 400, RATE):
             lab.associate(address, "c")
         follower.sample()
-        lost.append(witness.packets() - packets(follower.usage_of(address), "in"))
+        missing = witness.packets() - packets(follower.usage_of(address), "in")
+        # The address may come while a packet is between the witness, which stands first and does not find it, and us.
+        assert missing >= -1
+        lost.append(max(missing, 0))
         assert bool(lost[-1]) <= bool(gaps(follower, "r1", address)), f"{lost[-1]} packets lost, and no gap"
         lab.disassociate(address)
         wait_for(lambda: not is_counted(follower, "r1", address), f"the counters of {address} to go")
     print(f"packets before the counter, at {RATE} a second: {lost}")  # a figure, for -s; no test has a clock
     if flavour == "nft":
         assert lost == [0] * ROUNDS
-    assert min(lost) >= 0
 
 
 def test_a_floating_ip_that_goes_in_traffic_is_counted_until_its_rules_go(lab, follower):
