@@ -20,7 +20,13 @@ _spec.loader.exec_module(_stories)
 
 import pytest  # noqa: E402
 from result import Result  # noqa: E402
-from stories_conftest import backend, flavour, lab, make_lab, meter, metered, pytest_configure, shared_labs  # noqa: E402, F401
+from stories_conftest import flavour, lab, make_lab, meter, metered, pytest_configure, shared_labs  # noqa: E402, F401
+
+
+@pytest.fixture(scope="session", params=["count-nft", "count-iptables"])
+def backend(request):
+    """What counts in the kernel. ebpf is not held to the faults yet: docs/ebpf.md says what its first run showed."""
+    return request.param.removeprefix("count-")
 
 
 @pytest.hookimpl(hookwrapper=True)
