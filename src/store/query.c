@@ -78,6 +78,12 @@ static bool read_meters(const struct question *question, GError **error)
 
 /* ---- rows and sums ---- */
 
+static bool is_of_sums(enum sql which)
+{
+	return which == SQL_USAGE_HOURS || which == SQL_USAGE_DAYS || which == SQL_USAGE_HOURS_OF_SOME ||
+	       which == SQL_USAGE_DAYS_OF_SOME;
+}
+
 static bool ask_part(const struct question *question, enum sql which, int64_t since_us, int64_t until_us, GError **error)
 {
 	struct sql_call call = sql_call(question->store, which);
@@ -99,7 +105,7 @@ static bool ask_part(const struct question *question, enum sql which, int64_t si
 		sql_get_counts(&call, 3, &row.counts);
 		row.flags = sqlite3_column_int64(call.statement, 7);
 		row.crossing = sqlite3_column_int64(call.statement, 8);
-		if (question->ends_open && (which == SQL_USAGE_HOURS || which == SQL_USAGE_DAYS))
+		if (question->ends_open && is_of_sums(which))
 			row.end_us = MIN(row.end_us, question->filter->until_us);
 		question->call(&row, question->data);
 	}

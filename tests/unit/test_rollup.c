@@ -194,6 +194,12 @@ static void test_a_sum_ends_where_the_question_ends(struct world *world, const v
 	g_assert_true(store_each_usage(world->store, &filter, note_end, &latest_us, NULL));
 	g_assert_cmpint(latest_us, >, 0);
 	g_assert_cmpint(latest_us, <=, filter.until_us);
+	/* The same of one address, whose sums are asked for by a statement of their own. */
+	filter.address = FIP;
+	latest_us = 0;
+	g_assert_true(store_each_usage(world->store, &filter, note_end, &latest_us, NULL));
+	g_assert_cmpint(latest_us, >, 0);
+	g_assert_cmpint(latest_us, <=, filter.until_us);
 }
 
 static void test_rows_go_when_their_time_is_over(struct world *world, const void *data)
