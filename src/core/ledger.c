@@ -43,12 +43,6 @@ static void end_meter(struct batch *batch, const struct meter *meter, int64_t cl
 	g_ptr_array_add(batch->meters, closed);
 }
 
-static bool is_below(const struct counts *a, const struct counts *b)
-{
-	return a->in_bytes < b->in_bytes || a->in_packets < b->in_packets || a->out_bytes < b->out_bytes ||
-	       a->out_packets < b->out_packets;
-}
-
 static struct counts difference(const struct counts *now, const struct counts *before)
 {
 	return (struct counts){
@@ -271,7 +265,7 @@ bool ledger_shrunk(const struct ledger *ledger, const struct snapshot *snapshot,
 		const struct reading *reading = &g_array_index(snapshot->readings, struct reading, i);
 		const struct meter *meter = books_find_meter(books, snapshot->generation, &reading->key);
 
-		if (meter && is_below(&reading->counts, &meter->last))
+		if (meter && counts_is_below(&reading->counts, &meter->last))
 			return true;
 	}
 	return false;
@@ -318,7 +312,7 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 	bool moved = planned && fixed != meter->fixed;
 	const struct meter *after;
 
-	if (is_below(&reading->counts, &meter->last)) {
+	if (counts_is_below(&reading->counts, &meter->last)) {
 		settle_reset(ledger, batch, meter, reading, at, planned, fixed);
 		return;
 	}
@@ -441,7 +435,7 @@ static void end_with(const struct ledger *ledger, struct batch *batch, const str
 		                   cover_label(ledger, meter->of, last_read(meter), &last->at), last->at.utc_us,
 		                   "the counter was removed before a last reading");
 	reading.counts = counts ? *counts : meter->last;
-	if (is_below(&reading.counts, &meter->last)) {
+	if (counts_is_below(&reading.counts, &meter->last)) {
 		settle_reset(ledger, batch, meter, &reading, &last->at, false, 0);
 		return;
 	}

@@ -172,6 +172,12 @@ gboolean meter_key_equal(const void *a, const void *b)
 	return !meter_key_compare(a, b);
 }
 
+bool counts_is_below(const struct counts *a, const struct counts *b)
+{
+	return a->in_bytes < b->in_bytes || a->in_packets < b->in_packets || a->out_bytes < b->out_bytes ||
+	       a->out_packets < b->out_packets;
+}
+
 bool counts_is_zero(const struct counts *counts)
 {
 	return !(counts->in_bytes | counts->in_packets | counts->out_bytes | counts->out_packets);

@@ -194,6 +194,7 @@ int meter_key_compare(const struct meter_key *a, const struct meter_key *b); /* 
 guint meter_key_hash(const void *key);                                       /* for GHashTable, with: */
 gboolean meter_key_equal(const void *a, const void *b);
 bool counts_is_zero(const struct counts *counts);
+bool counts_is_below(const struct counts *a, const struct counts *b); /* some count of a is lower than b's */
 void counts_add(struct counts *to, const struct counts *more);
 
 /* The names that records, JSON and tables use.  Never renamed.  The _from functions return false for a stranger. */

@@ -22,12 +22,6 @@ static gboolean counter_equal(const void *a, const void *b)
 	       g_str_equal(first->of->boot, second->of->boot) && g_str_equal(first->of->ns, second->of->ns);
 }
 
-static bool is_below(const struct counts *a, const struct counts *b)
-{
-	return a->in_bytes < b->in_bytes || a->in_packets < b->in_packets || a->out_bytes < b->out_bytes ||
-	       a->out_packets < b->out_packets;
-}
-
 static char *tell(const struct meter *meter, const char *what)
 {
 	g_autofree char *address = address_to_string(meter->key.address);
@@ -45,7 +39,7 @@ static char *compare(const struct meter *here, const struct meter *there, bool s
 		return memcmp(&here->last, &there->last, sizeof here->last) || here->fixed != there->fixed ?
 		       tell(there, "is not what the second home of the baselines has") : NULL;
 	/* One that has begun since then (after a reset) begins where the counter stood. */
-	if (is_below(&here->last, &there->last) && here->first_at.boot_us <= there->last_at.boot_us)
+	if (counts_is_below(&here->last, &there->last) && here->first_at.boot_us <= there->last_at.boot_us)
 		return tell(there, "is lower than in the second home of the baselines");
 	return NULL;
 }
