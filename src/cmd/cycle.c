@@ -411,30 +411,14 @@ bool cycle_sync(struct node *node, GError **error)
 
 /* ---- settling ---- */
 
+/* The namespaces that are there; NULL where the directory was not read, and it is not known. */
 static GHashTable *names_present(const struct node *node)
 {
-	GHashTable *present = g_hash_table_new(g_str_hash, g_str_equal);
+	GHashTable *present = node->all ? g_hash_table_new(g_str_hash, g_str_equal) : NULL;
 
-	for (unsigned i = 0; i < node->names->len; i++)
+	for (unsigned i = 0; present && i < node->names->len; i++)
 		g_hash_table_add(present, node->names->pdata[i]);
 	return present;
-}
-
-/* Meters of namespaces that are not there any more.  Only who has read the whole directory knows. */
-static void add_gone(struct node *node, struct batch *batch)
-{
-	g_autoptr(GHashTable) present = names_present(node);
-	struct instant now = clock_now();
-
-	ledger_bury(node->ledger, present, &now, batch);
-}
-
-static void forget_gone(struct node *node)
-{
-	g_autoptr(GHashTable) present = names_present(node);
-	struct instant now = clock_now();
-
-	ledger_forget(node->ledger, present, &now);
 }
 
 /* Of those alone whose last counts have just been committed: in others there may be some of an earlier cycle that were
@@ -467,7 +451,9 @@ static bool is_due(struct node *node, struct site *site)
 
 bool cycle_settle(struct node *node, GError **error)
 {
+	g_autoptr(GHashTable) present = names_present(node);
 	g_autoptr(GPtrArray) due = g_ptr_array_new();
+	struct instant now;
 	struct batch *batch;
 	bool done = true;
 
@@ -489,15 +475,20 @@ bool cycle_settle(struct node *node, GError **error)
 		                      site->found->intact ? NULL : CYCLE_BROKEN;
 		ledger_settle(node->ledger, site->plan, site->backend->basis, site->found, batch);
 	}
-	if (node->all)
-		add_gone(node, batch);
+	now = clock_now();
+	if (present)
+		ledger_bury(node->ledger, present, &now, batch);
 	done = cycle_commit(node, batch, error);
 	batch_free(batch);
-	if (done)
-		bury_dead(node, due);
-	for (unsigned i = 0; done && i < node->turn->len; i++)
-		((struct site *)node->turn->pdata[i])->fresh &= ((struct site *)node->turn->pdata[i])->failed;
-	if (done && node->all)
-		forget_gone(node);
-	return done;
+	if (!done)
+		return false;
+	bury_dead(node, due);
+	for (unsigned i = 0; i < node->turn->len; i++) {
+		struct site *site = node->turn->pdata[i];
+
+		site->fresh &= site->failed;
+	}
+	if (present)
+		ledger_forget(node->ledger, present, &now);
+	return true;
 }
