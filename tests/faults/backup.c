@@ -29,18 +29,8 @@ static void on_commit(struct rig *rig, const struct batch *batch, bool done, voi
 {
 	struct world *world = data;
 
-	for (unsigned i = 0; done && i < batch->usage->len; i++) {
-		const struct usage *row = &g_array_index(batch->usage, struct usage, i);
-
-		for (unsigned j = 0; j < batch->meters->len; j++) {
-			const struct meter *meter = batch->meters->pdata[j];
-
-			if (meter->id != row->meter)
-				continue;
-			counts_add(&world->acked.counts[rig_key_index(meter->key.address, meter->key.class_name)], &row->counts);
-			break;
-		}
-	}
+	if (done)
+		rig_tally_book(&world->acked, batch);
 }
 
 static void begin(struct world *world, unsigned number)

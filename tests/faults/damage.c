@@ -408,18 +408,8 @@ static void on_commit(struct rig *rig, const struct batch *batch, bool done, voi
 {
 	struct place *place = data;
 
-	for (unsigned i = 0; done && i < batch->usage->len; i++) {
-		const struct usage *row = &g_array_index(batch->usage, struct usage, i);
-
-		for (unsigned j = 0; j < batch->meters->len; j++) {
-			const struct meter *meter = batch->meters->pdata[j];
-
-			if (meter->id != row->meter)
-				continue;
-			counts_add(&place->booked.counts[rig_key_index(meter->key.address, meter->key.class_name)], &row->counts);
-			break;
-		}
-	}
+	if (done)
+		rig_tally_book(&place->booked, batch);
 }
 
 /* All pages are forgotten, so that the next look at each is at the disk. */

@@ -368,6 +368,22 @@ bool rig_read_booked(const char *path, struct tally *booked, unsigned *gaps)
 	return ok;
 }
 
+void rig_tally_book(struct tally *to, const struct batch *batch)
+{
+	for (unsigned i = 0; i < batch->usage->len; i++) {
+		const struct usage *row = &g_array_index(batch->usage, struct usage, i);
+
+		for (unsigned j = 0; j < batch->meters->len; j++) {
+			const struct meter *meter = batch->meters->pdata[j];
+
+			if (meter->id != row->meter)
+				continue;
+			counts_add(&to->counts[rig_key_index(meter->key.address, meter->key.class_name)], &row->counts);
+			break;
+		}
+	}
+}
+
 void rig_tally_add(struct tally *to, const struct tally *more)
 {
 	for (unsigned i = 0; i < SITES * KEYS_MAX; i++)

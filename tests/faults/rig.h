@@ -74,6 +74,7 @@ bool rig_tend(struct rig *rig, unsigned keep_days, GError **error);
 /* What is booked in a database, by key; false: it cannot be read.  gaps: coverage rows that say gap, or NULL. */
 bool rig_read_booked(const char *path, struct tally *booked, unsigned *gaps);
 void rig_tally_add(struct tally *to, const struct tally *more);
+void rig_tally_book(struct tally *to, const struct batch *batch); /* the rows of a commit that returned */
 uint64_t rig_tally_bytes(const struct tally *tally);
 bool rig_tally_equal(const struct tally *a, const struct tally *b);
 bool rig_tally_exceeds(const struct tally *a, const struct tally *b); /* some count of a is above b's */
