@@ -33,11 +33,25 @@ static void let_go(struct node *node, const struct site *site)
 	g_error_free(error);
 }
 
-/* Where nothing was done yet, what stands may be another back end's. */
+/* Of a namespace that cannot be looked at any more: what stands in it says itself what it has counted. */
+static struct plan *bare_plan(const struct node *node, const char *ns)
+{
+	const char *name = strchr(ns, '-');
+	SCOPED(router) *router = router_new(ns, name ? name + 1 : ns);
+
+	return plan_make(router, node->config->classes);
+}
+
+/* Where nothing was done yet, what stands may be another back end's, and a look at it may have failed. */
 static bool read_last(struct node *node, struct site *site)
 {
-	bool done = cycle_read_one(node, site);
+	bool done;
 
+	if (!site->plan) {
+		site->plan = bare_plan(node, site->ns);
+		site->failed = false;
+	}
+	done = cycle_read_one(node, site);
 	for (unsigned i = 0; done && site->fresh && !site->found->generation && i < BACKENDS && node->backends[i]; i++) {
 		site->backend = node->backends[i];
 		done = cycle_read_one(node, site);
@@ -52,7 +66,8 @@ bool cycle_part(struct node *node, GError **error)
 
 		if (!site->gone || site->place.ns_fd < 0)
 			continue;
-		site->failed |= !site->plan || !read_last(node, site);
+		if (!read_last(node, site))
+			site->failed = true;
 		if (!site->failed && is_replaced(node, site)) {
 			site->found->missed = "another namespace took the place of this one between two looks";
 			site->found->missed_since = site->known_at;
@@ -96,9 +111,7 @@ static bool still_lives(const struct node *node, const struct remains *remains)
 static bool settle_remains(struct node *node, struct backend *backend, const struct remains *remains, GError **error)
 {
 	struct place place = { .ns_fd = -1, .ns = remains->ns, .cookie = remains->cookie };
-	const char *name = strchr(remains->ns, '-');
-	SCOPED(router) *router = router_new(remains->ns, name ? name + 1 : remains->ns);
-	SCOPED(plan) *plan = plan_make(router, node->config->classes);
+	SCOPED(plan) *plan = bare_plan(node, remains->ns);
 	SCOPED(snapshot) *last = NULL;
 	struct batch *batch = batch_new();
 	g_autoptr(GError) refusal = NULL;
