@@ -430,6 +430,7 @@ static void bury_dead(struct node *node, const GPtrArray *due)
 		GError *error = NULL;
 
 		site->unread = false;
+		plan_forget_lent(site->plan);
 		if (!site->backend->bury(site->backend, &site->place, site->plan, site->found, &error))
 			node_fail_site(node, site, error);
 	}

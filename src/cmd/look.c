@@ -339,6 +339,8 @@ static void look_at(struct node *node, struct site *site)
 	site->strayed |= site->late && site->plan && !plan_is_same(site->plan, plan);
 	if (site->plan)
 		plan_keep_arrivals(plan, site->plan);
+	if (site->plan && site->unread)
+		plan_keep_lent(plan, site->plan);
 	router_free(site->router);
 	plan_free(site->plan);
 	site->router = router;

@@ -317,7 +317,7 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 		return;
 	}
 	/* of one that nobody else has now, the moment is not known either */
-	if ((moved || !planned) && !snapshot->prompt)
+	if ((moved || !planned || found->lent) && !snapshot->prompt)
 		flags |= FLAG_MOVED;
 	flags |= settle_first(ledger, batch, meter, found, plan, at);
 	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
@@ -449,7 +449,7 @@ static bool has_moved(const struct meter *meter, const struct plan *plan)
 {
 	const struct planned_meter *planned = plan_find_meter(plan, &meter->key);
 
-	return !planned || planned->fixed != meter->fixed;
+	return !planned || planned->fixed != meter->fixed || planned->lent;
 }
 
 /* Addresses that never got a counter in a generation that ends, nor in one that takes over from it. */

@@ -77,7 +77,8 @@ struct planned_meter {
 	uint32_t fixed; /* the floating IP's fixed address; 0 for the other kinds */
 	bool served;    /* the address was there already at the look, so it may have had traffic */
 	bool came;      /* it was not, but it was before the counter's first reading */
-	struct instant came_after; /* if so: then it was not there yet; 0: when the plan was known to hold */
+	bool lent;      /* counted for another fixed address since the last reading that is in the books */
+	struct instant came_after; /* if came: then it was not there yet; 0: when the plan was known to hold */
 };
 
 struct class_range {

@@ -161,6 +161,22 @@ void plan_keep_arrivals(struct plan *plan, const struct plan *older)
 	}
 }
 
+void plan_keep_lent(struct plan *plan, const struct plan *older)
+{
+	for (unsigned i = 0; i < plan->meters->len; i++) {
+		struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
+		const struct planned_meter *before = plan_find_meter(older, &meter->key);
+
+		meter->lent |= before && (before->lent || before->fixed != meter->fixed);
+	}
+}
+
+void plan_forget_lent(struct plan *plan)
+{
+	for (unsigned i = 0; i < plan->meters->len; i++)
+		g_array_index(plan->meters, struct planned_meter, i).lent = false;
+}
+
 char *plan_counter_name(const struct meter_key *key, bool out)
 {
 	const char *direction = out ? "out" : "in";

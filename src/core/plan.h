@@ -31,6 +31,13 @@ void plan_mark_arrivals(struct plan *plan, const struct router *router, const st
 /* Takes over from an older plan what was marked there: no reading may have come into the books since. */
 void plan_keep_arrivals(struct plan *plan, const struct plan *older);
 
+/* Marks those planned meters that count for another fixed address by an older plan, which was in force meanwhile, or were
+ * marked in it: no reading may have come into the books since. */
+void plan_keep_lent(struct plan *plan, const struct plan *older);
+
+/* A reading is in the books. */
+void plan_forget_lent(struct plan *plan);
+
 /* True if the plan has an address that was not there. */
 bool plan_awaits_address(const struct plan *plan);
 

@@ -122,6 +122,24 @@ static void test_hand_over_splits_at_one_reading(struct books_test *test, const 
 	g_assert_cmpuint(row(test, 1)->flags, ==, 0);
 }
 
+/* It moved and came back, and no reading in between came into the books. */
+static void test_lent_and_given_back_is_flagged(struct books_test *test, const void *data)
+{
+	struct planned_meter *planned = &g_array_index(test->plan->meters, struct planned_meter, 0);
+
+	birth_and_reading(test, "g1");
+	count(test, 0, 100, 0);
+	planned->lent = true;
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_MOVED);
+	count(test, 0, 10, 0);
+	pass(test, MINUTE);
+	end(test, test->kernel);
+	g_assert_cmpuint(row(test, 1)->flags, ==, FLAG_MOVED);
+	g_assert_cmpint(row(test, 0)->meter, ==, row(test, 1)->meter);
+}
+
 static void test_death_takes_the_last_reading(struct books_test *test, const void *data)
 {
 	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
@@ -411,6 +429,7 @@ int main(int argc, char **argv)
 	CASE(found_counter_starts_at_what_it_shows);
 	CASE(counter_set_back_is_no_usage);
 	CASE(hand_over_splits_at_one_reading);
+	CASE(lent_and_given_back_is_flagged);
 	CASE(death_takes_the_last_reading);
 	CASE(generations_whose_tags_look_alike);
 	CASE(namespace_gone_ends_its_meters);

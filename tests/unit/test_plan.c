@@ -159,6 +159,39 @@ static void test_addresses_that_come_after_the_look(void)
 	}
 }
 
+static bool is_lent(const struct plan *plan, uint32_t address)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < plan->meters->len; i++) {
+		const struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
+
+		any |= meter->key.address == address && meter->lent;
+	}
+	return any;
+}
+
+static void test_addresses_that_were_lent(void)
+{
+	SCOPED(router) *router = make_router();
+	SCOPED(plan) *first = plan_of(router);
+	SCOPED(plan) *between = NULL;
+	SCOPED(plan) *last = NULL;
+	struct floating *floating = &g_array_index(router->floating, struct floating, 0);
+	uint32_t other = g_array_index(router->floating, struct floating, 1).address;
+
+	floating->fixed++;
+	between = plan_of(router);
+	plan_keep_lent(between, first);
+	g_assert_true(is_lent(between, floating->address));
+	g_assert_false(is_lent(between, other));
+	last = plan_of(router); /* the same again: it was lent all the same */
+	plan_keep_lent(last, between);
+	g_assert_true(is_lent(last, floating->address));
+	plan_forget_lent(last);
+	g_assert_false(is_lent(last, floating->address));
+}
+
 static struct floating *second_floating(struct router *router)
 {
 	return &g_array_index(router->floating, struct floating, 1);
@@ -203,6 +236,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/names", test_counter_names_there_and_back);
 	g_test_add_func("/plan/strangers", test_strangers_are_no_counters);
 	g_test_add_func("/plan/arrivals", test_addresses_that_come_after_the_look);
+	g_test_add_func("/plan/lent", test_addresses_that_were_lent);
 	g_test_add_func("/plan/alike", test_plans_that_count_alike);
 	return g_test_run();
 }
