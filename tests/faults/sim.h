@@ -49,7 +49,6 @@ struct parcel {
 	bool led;                 /* by the rules of ours, to the counter of: */
 	struct meter_key led_to;
 	bool deaf;                /* the agent could hear nothing then, or was not there */
-	bool again;               /* the clock was set back: its moment has been there before */
 	unsigned billed;          /* rows that have it: 0 or 1 */
 	bool excused;             /* lost in a way that no reader of counters can see */
 	bool astray;              /* billed to another, in a row without flags, and not at once after a change */
@@ -67,6 +66,10 @@ struct life {
 	struct counts booked;     /* up to there it is in the books */
 	GArray *saved;            /* of struct counts: what a neighbour has saved of it */
 	bool seen_gone;           /* somebody removed it, and the agent has read what was left */
+};
+
+struct era { /* from one setting of the clock to the next */
+	int64_t since_us, offset_us; /* since: real time */
 };
 
 struct bank { /* a generation: counters and the plan by which they count */
@@ -106,7 +109,7 @@ struct sim {
 	int64_t days;
 	/* ---- the clock ---- */
 	int64_t real_us, offset_us, booted_us; /* UTC = real + offset, boot clock = real - booted */
-	int64_t set_back_until_us;             /* real time until which UTC shows what it has shown before */
+	GArray *eras;                          /* of struct era, the first from the begin on */
 	unsigned steps_of_clock, boots;
 	char boot[BOOT_ID_LEN + 1];
 	/* ---- the kernel ---- */

@@ -495,6 +495,20 @@ static enum word word_of(const struct parcel *parcel)
 	return gap ? SAYS_GAP : claimed ? SAYS_MEASURED : SAYS_NOTHING;
 }
 
+/* The clock was set back: it has shown that moment before, or shows it once more. */
+static bool is_ambiguous(const struct parcel *parcel)
+{
+	unsigned shown = 0;
+
+	for (unsigned i = 0; i < sim.eras->len; i++) {
+		const struct era *era = &g_array_index(sim.eras, struct era, i);
+		int64_t end_us = i + 1 < sim.eras->len ? era[1].since_us : sim.real_us;
+
+		shown += parcel->utc_us >= era->since_us + era->offset_us && parcel->utc_us <= end_us + era->offset_us;
+	}
+	return shown > 1;
+}
+
 /* For who plays a seed again: what the books say around that moment. */
 static void tell_coverage(const struct parcel *parcel)
 {
@@ -555,8 +569,8 @@ void judge_end(void)
 		}
 		if (parcel->billed || parcel->excused)
 			continue;
-		if (parcel->again)
-			continue; /* what the coverage says of its label, it says of the first time */
+		if (is_ambiguous(parcel))
+			continue; /* what the coverage says of its label may be meant for the other time */
 		/* What came and went between two looks: nobody knows that it was there.  A change is followed in a moment. */
 		if (!parcel->stay->looked || (parcel->deaf && !parcel->version->looked) ||
 		    parcel->at_us - parcel->version->since_us < LATE_NFT) {

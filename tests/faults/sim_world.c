@@ -191,7 +191,6 @@ void world_traffic(void)
 		return;
 	made.router = net->router;
 	made.deaf = !sim.up || !sim.watching;
-	made.again = sim.real_us < sim.set_back_until_us;
 	made.version = net->version;
 	made.stay = stay_of(net, made.key.address);
 	made.legacy = net->flavour == FLAVOUR_LEGACY;

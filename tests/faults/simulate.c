@@ -182,6 +182,13 @@ static void pass(int64_t to_us)
 
 /* ---- what happens beside Neutron ---- */
 
+static void begin_era(void)
+{
+	struct era era = { sim.real_us, sim.offset_us };
+
+	g_array_append_val(sim.eras, era);
+}
+
 static void set_clock(void)
 {
 	static const int64_t steps_us[] = { SECOND, HOUR, 365 * DAY };
@@ -189,7 +196,7 @@ static void set_clock(void)
 
 	sim_trace("the clock is set by %" G_GINT64_FORMAT " s", step_us / SECOND);
 	sim.offset_us += step_us;
-	sim.set_back_until_us = MAX(sim.set_back_until_us, sim.real_us) - step_us;
+	begin_era();
 	sim.steps_of_clock++;
 }
 
@@ -305,6 +312,8 @@ static void begin(uint64_t seed, const struct sim *settings)
 	sim.random[1] = splitmix(&state);
 	sim.real_us = START_US + (int64_t)sim_random(DAY);
 	sim.booted_us = sim.real_us - 100 * SECOND;
+	sim.eras = g_array_new(FALSE, FALSE, sizeof(struct era));
+	begin_era();
 	g_snprintf(sim.boot, sizeof sim.boot, "boot-0");
 	sim.backend = sim_random(2) ? "nft" : "iptables";
 	sim.interval_s = sim_chance(0.02) ? intervals_s[0] : intervals_s[1 + sim_random(G_N_ELEMENTS(intervals_s) - 1)];
@@ -337,6 +346,7 @@ static void finish(void)
 	judge_clear();
 	disk_clear();
 	world_clear();
+	g_array_unref(sim.eras);
 }
 
 static void live(uint64_t seed, const struct sim *settings)
