@@ -306,9 +306,11 @@ static void notice_end(struct node *node, struct site *site)
 
 static void fall_behind(struct site *site, const struct instant *now)
 {
-	if (!site->behind)
-		site->behind_us = site->heard_us ? site->heard_us : now->boot_us;
+	if (site->behind)
+		return;
 	site->behind = true;
+	site->behind_us = site->heard_us ? site->heard_us : now->boot_us;
+	site->since = site->known_at;
 }
 
 static void look_at(struct node *node, struct site *site)
@@ -346,8 +348,6 @@ static void look_at(struct node *node, struct site *site)
 	site->router = router;
 	site->plan = plan;
 	fall_behind(site, &now);
-	if (!site->late)
-		site->since = site->known_at;
 	if (!site->gone) /* else what was read may be what its end had left */
 		site->known_at = now;
 	site->legacy_nat = legacy_nat;

@@ -30,7 +30,7 @@ struct site {
 	enum flavour ruling;       /* which flavour's rules hold if both are there: the one that came later; NONE: not known */
 	struct plan *plan;
 	struct instant known_at;   /* then it was as it had been looked at */
-	struct instant since;      /* known_at before the last look: what was new then came after that */
+	struct instant since;      /* known_at when it fell behind: what is new came after that */
 	int64_t heard_us;          /* boot clock: when something was first heard of it since the last look; 0: nothing */
 	uint64_t legacy_nat;       /* fingerprint of its legacy nat table at the last look; 0: it has none */
 	bool dirty;                /* is to be looked at */
