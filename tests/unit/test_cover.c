@@ -4,6 +4,8 @@
  */
 #include "books_test.h"
 
+#include "core/cover.h"
+
 #define TESTED "cover"
 
 static void test_subnet_that_came_between_two_looks(struct books_test *test, const void *data)
@@ -98,6 +100,31 @@ static void test_boot_with_the_clock_set_back_is_a_gap(struct books_test *test, 
 	last = test->coverage->pdata[test->coverage->len - 1];
 	g_assert_cmpint(last->state, ==, STATE_METERED);
 	g_assert_cmpint(last->start_us, ==, test->now.utc_us);
+}
+
+/* What the books say of a time to come, by the clock as it was, is not what goes on now. */
+static void test_clock_set_back_to_before_the_last_row(struct books_test *test, const void *data)
+{
+	struct batch *batch;
+	const struct coverage *metered;
+
+	birth_and_reading(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	batch = batch_new();
+	cover_miss_address(test->ledger, batch, test->plan->router, FIP, test->now.utc_us - 1, test->now.utc_us, "why");
+	commit(test, batch);
+	test->now.utc_us -= 100 * MINUTE;
+	pass(test, MINUTE);
+	sample(test);
+	metered = test->coverage->pdata[test->coverage->len - 1];
+	g_assert_cmpint(metered->state, ==, STATE_METERED);
+	g_assert_cmpint(metered->start_us, ==, test->now.utc_us - MINUTE);
+	g_assert_cmpint(metered->end_us, ==, test->now.utc_us);
+	batch = batch_new();
+	cover_miss_address(test->ledger, batch, test->plan->router, FIP, test->now.utc_us - 1, test->now.utc_us, "why");
+	commit(test, batch);
+	assert_gap(test, FIP, test->now.utc_us - 1, test->now.utc_us);
 }
 
 static void test_new_address_declares_what_it_missed(struct books_test *test, const void *data)
@@ -565,6 +592,7 @@ int main(int argc, char **argv)
 	CASE(gap_lasts_until_what_made_it_was_mended);
 	CASE(lost_generation_is_a_gap);
 	CASE(boot_with_the_clock_set_back_is_a_gap);
+	CASE(clock_set_back_to_before_the_last_row);
 	CASE(new_address_declares_what_it_missed);
 	CASE(address_that_is_not_there_yet_missed_nothing);
 	CASE(address_of_a_router_that_became_standby);
