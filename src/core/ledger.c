@@ -173,6 +173,14 @@ static bool declare_absence(const struct ledger *ledger, struct batch *batch, co
 	return true;
 }
 
+/* Has its counter been read since it was made?  One that goes on counting for another owner has. */
+static bool is_read(const struct meter *meter)
+{
+	const struct generation *of = meter->of;
+
+	return of->read_at.boot_us > of->made_at.boot_us && of->read_at.boot_us >= meter->first_at.boot_us;
+}
+
 /* The counter of an open meter is not there: it never was made, or somebody removed it.  It begins anew at 0; what it
  * would have counted since the last reading is not known. */
 static void reopen(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
@@ -181,7 +189,7 @@ static void reopen(const struct ledger *ledger, struct batch *batch, const struc
 	static const struct counts zero;
 	const struct instant *since = last_read(meter);
 
-	if (since->boot_us <= meter->first_at.boot_us && meter->key.address && !planned->served)
+	if (!is_read(meter) && meter->key.address && !planned->served)
 		return; /* there was nothing to count yet */
 	cover_miss_address(ledger, batch, meter->of->router, meter->key.address, cover_label(ledger, meter->of, since, now),
 	                   now->utc_us, "its counter was not there");
@@ -196,7 +204,7 @@ static void doubt(const struct ledger *ledger, struct batch *batch, const struct
 {
 	struct meter *doubted;
 
-	if (last_read(meter)->boot_us > meter->first_at.boot_us || meter->flags & FLAG_GAP)
+	if (is_read(meter) || meter->flags & FLAG_GAP)
 		return;
 	cover_miss_address(ledger, batch, meter->of->router, meter->key.address,
 	                   cover_label(ledger, meter->of, &meter->first_at, now), now->utc_us,
@@ -292,7 +300,7 @@ static void settle_reset(const struct ledger *ledger, struct batch *batch, const
 static unsigned settle_first(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
                              const struct planned_meter *planned, const struct plan *plan, const struct instant *at)
 {
-	if (last_read(meter)->boot_us > meter->first_at.boot_us)
+	if (is_read(meter))
 		return 0;
 	extend_unseen(ledger, batch, meter, at);
 	if (!planned || !planned->came)

@@ -397,6 +397,24 @@ static void test_counter_that_somebody_removed(struct books_test *test, const vo
 	g_assert_cmpuint(row(test, 1)->flags & (FLAG_RESET | FLAG_GAP), ==, FLAG_RESET | FLAG_GAP);
 }
 
+/* It has counted for another owner, and nothing yet for this one; the address is not there any more to ask for it. */
+static void test_counter_that_somebody_removed_after_a_hand_over(struct books_test *test, const void *data)
+{
+	struct planned_meter *planned = &g_array_index(test->plan->meters, struct planned_meter, 0);
+	int64_t since_us;
+
+	birth_and_reading(test, "g1");
+	planned->fixed++;
+	pass(test, MINUTE);
+	sample(test);
+	since_us = test->now.utc_us;
+	planned->served = false;
+	g_array_set_size(test->kernel->readings, 0);
+	pass(test, MINUTE);
+	birth(test, "g1");
+	assert_gap(test, FIP, since_us, test->now.utc_us);
+}
+
 static void test_last_reading_lacks_a_counter(struct books_test *test, const void *data)
 {
 	int64_t since_us;
@@ -607,6 +625,7 @@ int main(int argc, char **argv)
 	CASE(counter_that_could_not_be_made);
 	CASE(counter_of_nobody_that_could_not_be_made);
 	CASE(counter_that_somebody_removed);
+	CASE(counter_that_somebody_removed_after_a_hand_over);
 	CASE(last_reading_lacks_a_counter);
 	CASE(last_reading_of_a_namespace_that_was_replaced);
 	CASE(router_ended_before_its_new_address_was_counted);
