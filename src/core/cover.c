@@ -51,10 +51,10 @@ bool cover_is_open(const struct coverage *latest, const struct generation *of)
 	return latest && latest->state == STATE_GAP && latest->end_us > of->read_at.utc_us;
 }
 
-/* Does what begins then go on where the row is?  Not where the clock was set back to before it. */
-static bool goes_on(const struct coverage *latest, int64_t from_us)
+/* Does that time go on where the row is?  Not where the clock was set back to before it. */
+static bool goes_on(const struct coverage *latest, int64_t from_us, int64_t to_us)
 {
-	return latest && latest->start_us <= from_us && latest->end_us >= from_us;
+	return latest && latest->start_us <= to_us && latest->end_us >= from_us;
 }
 
 /* A change of state is seen only now: whoever became standby counted all that there was until then. */
@@ -64,7 +64,7 @@ void cover_state(const struct ledger *ledger, struct batch *batch, const struct 
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
 	int64_t from_us = cover_label(ledger, of, &of->read_at, at), to_us = at->utc_us;
 	bool first = of->read_at.boot_us <= of->made_at.boot_us;
-	bool follows = goes_on(latest, from_us), unbroken = follows && latest->state != STATE_GAP;
+	bool follows = goes_on(latest, from_us, to_us), unbroken = follows && latest->state != STATE_GAP;
 	enum state state = plan->standby ? STATE_STANDBY : STATE_METERED;
 	const char *reason = plan->standby && !plan->local->len ? BLIND : "";
 
@@ -95,7 +95,7 @@ void cover_miss_address(const struct ledger *ledger, struct batch *batch, const 
 {
 	const struct coverage *latest = books_latest_coverage(ledger, batch, router, address);
 
-	if (goes_on(latest, from_us) && latest->state == STATE_GAP)
+	if (goes_on(latest, from_us, from_us) && latest->state == STATE_GAP)
 		cover_extend(batch, latest, to_us);
 	else
 		cover_add(ledger, batch, router, address, STATE_GAP, from_us, to_us, reason);
