@@ -123,13 +123,12 @@ static char *list_command(const struct node *node, const struct site *site)
 static json_t *router_json(const struct node *node, const struct site *site, const json_t *former)
 {
 	const struct router *router = site->router;
-	const char *dash = strchr(site->ns, '-'); /* qrouter-UUID, snat-UUID */
 	g_autofree char *list = list_command(node, site);
 	json_t *generation = site->found ? text_json(site->found->generation ? site->found->generation : "") :
 	                     former ? json_incref(json_object_get(former, "generation")) : json_string("");
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:b, s:o, s:o, s:o}",
-		"router", router ? router->name : dash ? dash + 1 : site->ns, "namespace", site->ns,
+		"router", router ? router->name : router_name_of(site->ns), "namespace", site->ns,
 		"flavour", router ? flavour_name(router->flavour) : "", "backend", site->backend->name,
 		"role", role_of(site), "dvr", router && router->dvr,
 		"gateway", address_json(router ? router->gateway : 0),

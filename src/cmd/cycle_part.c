@@ -36,8 +36,7 @@ static void let_go(struct node *node, const struct site *site)
 /* Of a namespace that cannot be looked at any more: what stands in it says itself what it has counted. */
 static struct plan *bare_plan(const struct node *node, const char *ns)
 {
-	const char *name = strchr(ns, '-');
-	SCOPED(router) *router = router_new(ns, name ? name + 1 : ns);
+	SCOPED(router) *router = router_new(ns, router_name_of(ns));
 
 	return plan_make(router, node->config->classes);
 }

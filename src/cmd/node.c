@@ -112,8 +112,7 @@ bool node_choose_backends(struct node *node, GError **error)
 
 struct backend *node_backend_for(const struct node *node, const char *ns)
 {
-	const char *router = strchr(ns, '-'); /* qrouter-UUID, snat-UUID */
-	const char *name = router ? g_hash_table_lookup(node->config->router_backends, router + 1) : NULL;
+	const char *name = g_hash_table_lookup(node->config->router_backends, router_name_of(ns));
 
 	return name ? node->backends[backend_named(name)] : node->usual;
 }

@@ -153,9 +153,9 @@ static json_t *gather(const struct asked *asked, GError **error)
 /* What a router is called: its id, also where it could not be entered and the namespace alone is known. */
 static const char *name_of(const json_t *router)
 {
-	const char *name = text_of(router, "router"), *ns = text_of(router, "namespace"), *dash = strchr(ns, '-');
+	const char *name = text_of(router, "router");
 
-	return *name ? name : dash ? dash + 1 : ns; /* qrouter-UUID, snat-UUID */
+	return *name ? name : router_name_of(text_of(router, "namespace"));
 }
 
 /* Leaves the one router whose id, or namespace, begins so.  False if there is none, or more than one. */

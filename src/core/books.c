@@ -294,11 +294,8 @@ static void add_living(const struct ledger *ledger, GHashTable *present, GHashTa
 	void *item;
 
 	g_hash_table_iter_init(&each, present);
-	while (g_hash_table_iter_next(&each, &item, NULL)) {
-		const char *router = strchr(item, '-'); /* qrouter-UUID, snat-UUID */
-
-		g_hash_table_add(routers, (char *)(router ? router + 1 : item));
-	}
+	while (g_hash_table_iter_next(&each, &item, NULL))
+		g_hash_table_add(routers, (char *)router_name_of(item));
 	g_hash_table_iter_init(&each, ledger->books);
 	while (g_hash_table_iter_next(&each, NULL, &item))
 		g_hash_table_add(routers, ((struct books *)item)->generation->router);

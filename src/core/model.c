@@ -7,6 +7,13 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+const char *router_name_of(const char *ns)
+{
+	const char *dash = strchr(ns, '-');
+
+	return dash ? dash + 1 : ns;
+}
+
 struct router *router_new(const char *ns, const char *name)
 {
 	struct router *router = g_new0(struct router, 1);

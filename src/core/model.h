@@ -176,6 +176,9 @@ struct coverage { /* was it measured?  An unbroken state is one row whose end mo
 /* ---- core/model.c.  _free takes NULL; what _copy and _new return the caller frees. ---- */
 
 struct router *router_new(const char *ns, const char *name);
+
+/* What a router is called by its namespace's name: what follows qrouter- or snat-.  Points into ns. */
+const char *router_name_of(const char *ns);
 void router_free(struct router *router);
 void plan_free(struct plan *plan);
 struct snapshot *snapshot_new(void);

@@ -159,6 +159,13 @@ static void test_addresses_that_come_after_the_look(void)
 	}
 }
 
+static void test_router_names(void)
+{
+	g_assert_cmpstr(router_name_of("qrouter-2f6e"), ==, "2f6e");
+	g_assert_cmpstr(router_name_of("snat-2f6e-7a"), ==, "2f6e-7a");
+	g_assert_cmpstr(router_name_of("other"), ==, "other");
+}
+
 static bool is_lent(const struct plan *plan, uint32_t address)
 {
 	bool any = false;
@@ -236,6 +243,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/names", test_counter_names_there_and_back);
 	g_test_add_func("/plan/strangers", test_strangers_are_no_counters);
 	g_test_add_func("/plan/arrivals", test_addresses_that_come_after_the_look);
+	g_test_add_func("/plan/router-names", test_router_names);
 	g_test_add_func("/plan/lent", test_addresses_that_were_lent);
 	g_test_add_func("/plan/alike", test_plans_that_count_alike);
 	return g_test_run();
