@@ -118,12 +118,6 @@ class Cycles:
         return count
 
 
-def end(result, books, count):
-    result.fault = FAULT
-    result.add(books.sent, books.booked(), books.gaps())
-    result.times = count
-
-
 def test_a_cycle_of_routers_that_are_metered_already(lab, meter, tmp_path, result):
     books = Books(lab, meter, FIP["a"])
     meter.once()
@@ -135,7 +129,7 @@ def test_a_cycle_of_routers_that_are_metered_already(lab, meter, tmp_path, resul
 
     count = Cycles(lab, meter, tmp_path / "trace", books.send, after).run()
     assert not books.lost, f"{books.lost} bytes of {books.sent} are in a gap: the counters stood all the time"
-    end(result, books, count)
+    books.end(result, FAULT, count)
 
 
 def test_the_first_cycle_which_makes_everything(lab, meter, tmp_path, result):
@@ -150,7 +144,7 @@ def test_the_first_cycle_which_makes_everything(lab, meter, tmp_path, result):
     meter.once()
     count = Cycles(lab, meter, tmp_path / "trace", meter.detach, after).run()
     assert not books.lost, f"{books.lost} bytes of {books.sent} are in a gap: it was whole again before they came"
-    end(result, books, count)
+    books.end(result, FAULT, count)
 
 
 def test_memory_is_short_at_one_moment_and_the_restart_is_exact(lab, meter, tmp_path, result):
@@ -178,7 +172,7 @@ def test_memory_is_short_at_one_moment_and_the_restart_is_exact(lab, meter, tmp_
         pytest.fail("the cycle has no end of allocations")
     assert ends[-signal.SIGTRAP] + ends[-signal.SIGABRT], f"nothing ended the process: {ends}"
     assert not books.lost
-    end(result, books, sum(ends.values()))
+    books.end(result, FAULT, sum(ends.values()))
     result.note = "allocations: " + ", ".join(f"{count} x status {status}" for status, count in sorted(ends.items()))
 
 
@@ -245,4 +239,4 @@ def test_an_agent_that_runs_goes_on_and_keeps_nothing_open(lab, meter, tmp_path,
         for call, n in choose(lab, runner.trace, meter.node_argv("agent", "--once"), RUNNING, 8):
             count += runner.run(books, call, n, usual)
     assert not books.lost
-    end(result, books, count)
+    books.end(result, FAULT, count)
