@@ -55,6 +55,12 @@ def choose(lab, trace, argv, calls, how_many):
     return every[::max(1, len(every) // how_many)]
 
 
+def looks_at_names(trace):
+    """The numbers of those newfstatat() of a whole cycle that ask whether a router's namespace is still there."""
+    paths = re.findall(r'^\d+ +newfstatat\(\w+, "(.*?)"', trace.read_text(errors="replace"), re.MULTILINE)
+    return [n for n, path in enumerate(paths, 1) if "/netns/qrouter-" in path]
+
+
 def may_end_so(call, status, said):
     """0, 1 and 4 are what the agent promises. It ends itself where it cannot come back out of a namespace."""
     if call == "mmap" and status == -signal.SIGSEGV and not said:
@@ -108,6 +114,8 @@ class Cycles:
     def some(self):
         self.before()
         chosen = choose(self.lab, self.trace, self.argv, CALLS, SHORT) + [("setns", 2), ("setns", 3)]
+        assert looks_at_names(self.trace)
+        chosen += [("newfstatat", n) for n in looks_at_names(self.trace)]
         self.after("nothing")
         return sum(self.fail(call, n) for call, n in chosen)
 
