@@ -82,13 +82,16 @@ static struct site *site_open(struct node *node, const char *ns, int kept, GErro
 
 /* ---- which are there ---- */
 
-/* Does the name still lead to the namespace that is held open under it? */
+/* Does the name still lead to the namespace that is held open under it?  Where that cannot be told, yes: the counters of one
+ * that is gone are read once more, while those of one that is not would be let go with what they count. */
 static bool is_still(const struct node *node, const struct site *site)
 {
 	g_autofree char *path = g_build_filename(node->config->netns_dir, site->ns, NULL);
 	struct stat file;
 
-	return lstat(path, &file) == 0 && file.st_ino == site->inode && !S_ISLNK(file.st_mode);
+	if (lstat(path, &file) < 0)
+		return errno != ENOENT && errno != ENOTDIR;
+	return file.st_ino == site->inode && !S_ISLNK(file.st_mode);
 }
 
 static struct site *find_twin(const struct node *node, const struct site *site)

@@ -15,7 +15,7 @@ STEPS = ("sendto,sendmsg,setsockopt,pwrite64,write,fsync,fdatasync,ftruncate,ren
 
 def run_until(meter, number, calls=STEPS, command=("agent", "--once"), log=None):
     """`fipmeter agent --once`, killed at its number-th call of these. True if it was; False: there are not so many."""
-    argv = ["strace", "-f", "-qq", "-o", log or "/dev/null", "-e", f"trace={calls}", "-e", "signal=none",
+    argv = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", log or "/dev/null", "-e", f"trace={calls}", "-e", "signal=none",
             "-e", f"inject={calls}:signal=SIGKILL:when={number}", PROGRAM, *meter.node_argv(*command)]
     done = meter.lab.sh(argv, timeout=60)
     if done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL):
@@ -26,7 +26,7 @@ def run_until(meter, number, calls=STEPS, command=("agent", "--once"), log=None)
 
 def calls_of(meter, log, calls=STEPS, command=("agent", "--once")):
     """The names of these calls of a whole run, in order."""
-    argv = ["strace", "-f", "-qq", "-o", log, "-e", f"trace={calls}", "-e", "signal=none", PROGRAM,
+    argv = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", log, "-e", f"trace={calls}", "-e", "signal=none", PROGRAM,
             *meter.node_argv(*command)]
     done = meter.lab.sh(argv, timeout=60)
     assert done.returncode in (0, 4), done.stderr

@@ -66,29 +66,12 @@ static void note(struct work *work)
 	g_ptr_array_add(work->moments, moment);
 }
 
-/* Whose key a meter's row is: of this batch, or of one before. */
-static void add_rows(struct tally *to, const struct rig *rig, const struct batch *batch)
-{
-	for (unsigned i = 0; i < batch->usage->len; i++) {
-		const struct usage *row = &g_array_index(batch->usage, struct usage, i);
-
-		for (unsigned j = 0; j < batch->meters->len; j++) {
-			const struct meter *meter = batch->meters->pdata[j];
-
-			if (meter->id != row->meter)
-				continue;
-			counts_add(&to->counts[rig_key_index(meter->key.address, meter->key.class_name)], &row->counts);
-			break;
-		}
-	}
-}
-
 static void on_commit(struct rig *rig, const struct batch *batch, bool done, void *data)
 {
 	struct work *work = data;
 
 	if (!done)
-		add_rows(&work->now.pending, rig, batch);
+		rig_tally_book(&work->now.pending, batch);
 	else {
 		rig_tally_add(&work->now.booked, &work->now.pending);
 		memset(&work->now.pending, 0, sizeof work->now.pending);

@@ -4,7 +4,9 @@ was sent, and if they do not, do they say so?
 """
 
 import collections
+import json
 import os
+import signal
 
 from metering import PROGRAM, wait_for
 
@@ -45,6 +47,23 @@ class Books:
         assert not missing or gaps > self._gaps, f"{what}: {missing} bytes are missing, and no gap says so"
         self.lost += missing
         self._gaps = gaps
+
+    def end(self, result, fault, count):
+        """What came of the fault, done so often, as a line of the table."""
+        result.fault = fault
+        result.add(self.sent, self.booked(), self.gaps())
+        result.times = count
+
+
+def status(meter, code=(0, 4)):
+    return json.loads(meter.command("status", "-o", "json", status=code).stdout)
+
+
+def ask_for_sample(meter):
+    """And wait until it is over, whatever came of it."""
+    before = status(meter)["sampled"]
+    meter.signal(signal.SIGUSR1)
+    wait_for(lambda: status(meter)["sampled"] > before, "a sample to be over")
 
 
 def descriptors(pid):

@@ -40,12 +40,6 @@ def check_rows(meter, books):
     return rows
 
 
-def end(result, books, count):
-    result.fault = FAULT
-    result.add(books.sent, books.booked(), books.gaps())
-    result.times = count
-
-
 @pytest.mark.parametrize("seconds", times(STEPS, [1, -3600, YEAR]))
 def test_the_clock_is_set_under_the_agent(lab, meter, clock, result, seconds):
     """Each step there and back. Windows are measured by the boot clock: no row is late by a step."""
@@ -65,7 +59,7 @@ def test_the_clock_is_set_under_the_agent(lab, meter, clock, result, seconds):
             assert row["in_packets"] == 2 and not row["flags"] and row["end"] - row["start"] < 60_000_000, row
     stop(meter)
     assert not [row for row in check_rows(meter, books) if row["flags"]]
-    end(result, books, rounds * 2)
+    books.end(result, FAULT, rounds * 2)
 
 
 @pytest.mark.parametrize("seconds", times(STEPS, [-YEAR]))
@@ -87,7 +81,7 @@ def test_the_clock_is_set_while_the_agent_is_away(lab, meter, clock, result, sec
             check_rows(meter, books)
     flags = [row["flags"] for row in meter.query("SELECT flags FROM usage WHERE flags <> ''")]
     assert set(flags) == {"catchup"}, flags
-    end(result, books, rounds * 2)
+    books.end(result, FAULT, rounds * 2)
 
 
 @pytest.mark.parametrize("seconds", times(STEPS, [-YEAR]))
@@ -107,7 +101,7 @@ def test_samples_go_on_at_full_intervals_of_the_new_clock(lab, meter, clock, res
         assert ends[-1] % interval_us < interval_us / 2, "not at a full interval"
     stop(meter)
     check_rows(meter, books)
-    end(result, books, 2)
+    books.end(result, FAULT, 2)
 
 
 def test_a_process_that_is_suspended_is_late_and_loses_nothing(lab, meter, result):
@@ -129,4 +123,4 @@ def test_a_process_that_is_suspended_is_late_and_loses_nothing(lab, meter, resul
     assert sum(1 for each in meter.query("SELECT seq FROM usage WHERE start >= ?", row["start"])) == 1, "one row, not many"
     meter.stop()
     check_rows(meter, books)
-    end(result, books, 1)
+    books.end(result, FAULT, 1)

@@ -14,7 +14,7 @@ from accounts import FIP
 from fiplab.ns import PYTHON
 from metering import now_us, wait_for
 from scale import backends, flavours, times
-from spoilt import Books
+from spoilt import Books, ask_for_sample, status
 
 pytestmark = [pytest.mark.own_lab("r1"), flavours(full=("nft",)), backends(short=("iptables",))]
 
@@ -98,17 +98,6 @@ def books(lab, disk, meter):
     return Books(lab, meter, FIP["a"])
 
 
-def status(meter, code=(0, 4)):
-    return json.loads(meter.run("status", "--config", meter.config, "--state-dir", meter.state, "-o", "json", status=code).stdout)
-
-
-def ask_for_sample(meter):
-    """And wait until it is over, whatever came of it."""
-    before = status(meter)["sampled"]
-    meter.signal(signal.SIGUSR1)
-    wait_for(lambda: status(meter)["sampled"] > before, "a sample to be over")
-
-
 def sample_until_it_fails(meter, books):
     """As long as there is room in the files as they are, samples are kept."""
     for _ in range(300):
@@ -142,12 +131,6 @@ def check_well(meter, books, since_us):
     meter.audit()
 
 
-def end(result, books, count):
-    result.fault = FAULT
-    result.add(books.sent, books.booked(), books.gaps())
-    result.times = count
-
-
 def test_a_full_disk_delays_rows_and_loses_nothing(disk, meter, books, result):
     chance = random.Random(5)
     meter.start()
@@ -168,7 +151,7 @@ def test_a_full_disk_delays_rows_and_loses_nothing(disk, meter, books, result):
             meter.start()
         meter.sample()
         check_well(meter, books, now_us())
-    end(result, books, rounds)
+    books.end(result, FAULT, rounds)
 
 
 def test_a_disk_that_turns_read_only_delays_rows_and_loses_nothing(disk, meter, books, result):
@@ -191,4 +174,4 @@ def test_a_disk_that_turns_read_only_delays_rows_and_loses_nothing(disk, meter, 
         meter.sample()
         check_well(meter, books, now_us())
         meter.stop()
-    end(result, books, rounds)
+    books.end(result, FAULT, rounds)

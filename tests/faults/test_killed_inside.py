@@ -5,6 +5,7 @@ books, or stands as a gap where nothing could count it. Never more than was sent
 """
 
 import random
+import shutil
 
 import pytest
 from accounts import FAR, FIP, GATEWAY
@@ -14,7 +15,7 @@ from killing import calls_of, run_until
 from scale import FULL, flavours, times
 from witness import lead_to
 
-EACH = times(20, 1)         # times at each step
+EACH = times(10, 1)         # times at each step there, and as often at that of the way back
 SAMPLE = 4                  # steps of the short run, of those where something has just been made, or is about to be
 DECISIVE = {"pwrite64", "fdatasync", "fsync", "rename", "setsockopt", "membarrier"}
 STEPS = "sendto,sendmsg,setsockopt,pwrite64,fdatasync,fsync,write,ftruncate,rename,unlink,membarrier"
@@ -184,6 +185,13 @@ def kill_at(change, meter, number, there, result):
     assert found == sent + after or (change.may_miss and more), f"{where}: {sent + after - found} bytes missing, no gap"
 
 
+def begin_anew(meter):
+    """An empty store: what is looked at after each kill stays short."""
+    meter.detach()
+    shutil.rmtree(meter.state)
+    meter.once()
+
+
 @pytest.mark.parametrize("kind", [BirthAndDeath, LateBirth, HandOver, Succession, BackEnd])
 def test_killed_at_each_step(lab, meter, result, tmp_path, kind):
     result.fault = "killed inside a birth, a death, a hand-over, a change of back end, at each step"
@@ -192,6 +200,7 @@ def test_killed_at_each_step(lab, meter, result, tmp_path, kind):
     calls = steps(change, meter, tmp_path / "calls")
     numbers = chosen(calls)
     for number in numbers:
+        begin_anew(meter)
         for _ in range(EACH):
             for there in True, False:
                 kill_at(change, meter, number, there, result)

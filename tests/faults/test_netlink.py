@@ -44,12 +44,6 @@ def spoilt_cycle(lab, meter, kind, seed, one_in):
     return done.returncode
 
 
-def end(result, books, kind, count):
-    result.fault = FAULT.format(kind)
-    result.add(books.sent, books.booked(), books.gaps())
-    result.times = count
-
-
 @pytest.mark.parametrize("kind", [*WITHOUT_LOSS, *ATTRIBUTES])
 def test_answers_that_are_damaged_are_never_billed(lab, meter, result, kind):
     books, seeds = Books(lab, meter, FIP["a"]), times(200, 3)
@@ -71,7 +65,7 @@ def test_answers_that_are_damaged_are_never_billed(lab, meter, result, kind):
         books.check(f"{kind} {seed}")
     assert kind in ATTRIBUTES or not books.lost, f"{books.lost} bytes of {books.sent} are in a gap"
     assert kind in ("alien", "interrupted") or refused + killed, "none of the cycles met a damage"
-    end(result, books, {**WITHOUT_LOSS, **ATTRIBUTES}[kind], seeds)
+    books.end(result, FAULT.format({**WITHOUT_LOSS, **ATTRIBUTES}[kind]), seeds)
     result.note = f"{refused} cycles refused" + (f", {killed} ended inside libnftnl" if killed else "")
 
 
@@ -85,7 +79,7 @@ def test_alien_messages_do_not_even_disturb(lab, meter, result):
         assert books.booked() == books.sent
     books.check("alien")
     assert not books.lost
-    end(result, books, WITHOUT_LOSS["alien"], count)
+    books.end(result, FAULT.format(WITHOUT_LOSS["alien"]), count)
 
 
 # --- a real stranger ---
@@ -151,4 +145,4 @@ def test_messages_of_another_process_are_passed_over(lab, meter, result):
     books.check("after them")
     assert not books.lost and not books.gaps()
     meter.stop()
-    end(result, books, WITHOUT_LOSS["alien"], times(200, 4))
+    books.end(result, FAULT.format(WITHOUT_LOSS["alien"]), times(200, 4))

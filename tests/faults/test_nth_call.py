@@ -55,6 +55,12 @@ def choose(lab, trace, argv, calls, how_many):
     return every[::max(1, len(every) // how_many)]
 
 
+def looks_at_names(trace):
+    """The numbers of those newfstatat() of a whole cycle that ask whether a router's namespace is still there."""
+    paths = re.findall(r'^\d+ +newfstatat\(\w+, "(.*?)"', trace.read_text(errors="replace"), re.MULTILINE)
+    return [n for n, path in enumerate(paths, 1) if "/netns/qrouter-" in path]
+
+
 def may_end_so(call, status, said):
     """0, 1 and 4 are what the agent promises. It ends itself where it cannot come back out of a namespace."""
     if call == "mmap" and status == -signal.SIGSEGV and not said:
@@ -108,6 +114,8 @@ class Cycles:
     def some(self):
         self.before()
         chosen = choose(self.lab, self.trace, self.argv, CALLS, SHORT) + [("setns", 2), ("setns", 3)]
+        assert looks_at_names(self.trace)
+        chosen += [("newfstatat", n) for n in looks_at_names(self.trace)]
         self.after("nothing")
         return sum(self.fail(call, n) for call, n in chosen)
 
@@ -116,12 +124,6 @@ class Cycles:
         assert not self.wrong_ends, "\n".join(self.wrong_ends)
         assert count >= SHORT * 2 // 3, f"only {count} calls failed"
         return count
-
-
-def end(result, books, count):
-    result.fault = FAULT
-    result.add(books.sent, books.booked(), books.gaps())
-    result.times = count
 
 
 def test_a_cycle_of_routers_that_are_metered_already(lab, meter, tmp_path, result):
@@ -135,7 +137,7 @@ def test_a_cycle_of_routers_that_are_metered_already(lab, meter, tmp_path, resul
 
     count = Cycles(lab, meter, tmp_path / "trace", books.send, after).run()
     assert not books.lost, f"{books.lost} bytes of {books.sent} are in a gap: the counters stood all the time"
-    end(result, books, count)
+    books.end(result, FAULT, count)
 
 
 def test_the_first_cycle_which_makes_everything(lab, meter, tmp_path, result):
@@ -150,7 +152,7 @@ def test_the_first_cycle_which_makes_everything(lab, meter, tmp_path, result):
     meter.once()
     count = Cycles(lab, meter, tmp_path / "trace", meter.detach, after).run()
     assert not books.lost, f"{books.lost} bytes of {books.sent} are in a gap: it was whole again before they came"
-    end(result, books, count)
+    books.end(result, FAULT, count)
 
 
 def test_memory_is_short_at_one_moment_and_the_restart_is_exact(lab, meter, tmp_path, result):
@@ -178,7 +180,7 @@ def test_memory_is_short_at_one_moment_and_the_restart_is_exact(lab, meter, tmp_
         pytest.fail("the cycle has no end of allocations")
     assert ends[-signal.SIGTRAP] + ends[-signal.SIGABRT], f"nothing ended the process: {ends}"
     assert not books.lost
-    end(result, books, sum(ends.values()))
+    books.end(result, FAULT, sum(ends.values()))
     result.note = "allocations: " + ", ".join(f"{count} x status {status}" for status, count in sorted(ends.items()))
 
 
@@ -221,7 +223,10 @@ class Runner:
         self.start(strace(self.trace, call, n, "-D"))
         books.send()
         if self.sample() and self.sample():
-            assert settled(meter.pid) == usual, f"{call} {n}: other descriptors are open than usual"
+            opened = settled(meter.pid)
+            if opened != usual and self.sample():   # what it let go at the end of a sample it has again by the next one
+                opened = settled(meter.pid)
+            assert opened == usual, f"{call} {n}: other descriptors are open than usual"
             meter.stop()
         else:
             status, meter.process = meter.process.wait(), None
@@ -245,4 +250,4 @@ def test_an_agent_that_runs_goes_on_and_keeps_nothing_open(lab, meter, tmp_path,
         for call, n in choose(lab, runner.trace, meter.node_argv("agent", "--once"), RUNNING, 8):
             count += runner.run(books, call, n, usual)
     assert not books.lost
-    end(result, books, count)
+    books.end(result, FAULT, count)

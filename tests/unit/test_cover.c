@@ -8,19 +8,31 @@
 
 #define TESTED "cover"
 
+static void metered_for_a_minute(struct books_test *test)
+{
+	birth_and_reading(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+}
+
+/* Written down: from the last sample on something is not counted. */
+static void miss(struct books_test *test)
+{
+	struct batch *batch = batch_new();
+
+	ledger_miss(test->ledger, test->plan, "why", &test->now, batch);
+	commit(test, batch);
+}
+
 static void test_subnet_that_came_between_two_looks(struct books_test *test, const void *data)
 {
 	static const enum state states[] = { STATE_METERED, STATE_GAP, STATE_METERED };
 	static const int minutes[] = { 1, 1, 1 };
-	struct batch *batch = batch_new();
 
-	birth_and_reading(test, "g1");
-	pass(test, MINUTE);
-	sample(test);
+	metered_for_a_minute(test);
 	count(test, 0, 100, 0);
 	pass(test, MINUTE);
-	ledger_miss(test->ledger, test->plan, "why", &test->now, batch);
-	commit(test, batch);
+	miss(test);
 	test->kernel->missed = "why";
 	sample(test);
 	test->kernel->missed = NULL;
@@ -37,14 +49,10 @@ static void test_gap_lasts_until_what_made_it_was_mended(struct books_test *test
 {
 	static const enum state states[] = { STATE_METERED, STATE_GAP, STATE_METERED };
 	static const int minutes[] = { 1, 3, 1 };
-	struct batch *batch = batch_new();
 
-	birth_and_reading(test, "g1");
+	metered_for_a_minute(test);
 	pass(test, MINUTE);
-	sample(test);
-	pass(test, MINUTE);
-	ledger_miss(test->ledger, test->plan, "why", &test->now, batch);
-	commit(test, batch);
+	miss(test);
 	restart(test);
 	count(test, 0, 100, 0);
 	pass(test, 2 * MINUTE);
@@ -84,9 +92,7 @@ static void test_boot_with_the_clock_set_back_is_a_gap(struct books_test *test, 
 	const struct coverage *last;
 	int64_t made_us;
 
-	birth_and_reading(test, "g1");
-	pass(test, MINUTE);
-	sample(test);
+	metered_for_a_minute(test);
 	restart_in(test, "another boot");
 	test->now = (struct instant){ .utc_us = test->now.utc_us - MINUTE / 2, .boot_us = MINUTE / 10 };
 	snapshot_free(test->kernel);
