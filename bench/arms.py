@@ -5,7 +5,11 @@ All stand at once, so that runs can alternate within milliseconds.  An agent of 
 its arms: they are shown to it in a netns directory of their own.
 """
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +27,7 @@ METERED_DIR = "/run/netns/metered"    # in the tmpfs that the lab has there
 def bare_lab(name, flavour="nft", **options):
     """Without any router. Its own bpffs: ebpf counts for one agent a host, and others may be at work here."""
     with Lab(name=f"bench-{name}", flavour=flavour, routers=[], pauses=False, **options) as lab:
-        lab.inside.run(["sh", "-ec", f"mount -t bpf bpf /sys/fs/bpf; mkdir {METERED_DIR}"])
+        lab.inside.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"])
         yield lab
 
 
@@ -80,24 +84,93 @@ def restore(lab, router, text):
 # --- ours ---
 
 class Agent:
-    """fipmeter over some routers of a lab, each by the back end that is told."""
+    """fipmeter in a lab, with a store of its own. What it says on failing is raised; its log is shown then."""
 
-    def __init__(self, lab, directory, backends):
-        """backends: pairs of a router and the name of its back end."""
-        self.lab, self.state, self.config, self.log = lab, directory / "state", directory / "conf", directory / "log"
-        own = "".join(f"{name} = {', '.join(router.uuid for router, its in backends if its == name)}\n" for name in BACKENDS
-                      if any(its == name for _, its in backends))
-        self.config.write_text(f"[agent]\nbackend = nft\n[backends]\n{own}")
-        names = "".join(f"touch {METERED_DIR}/{router.namespace}\nmount --bind /run/netns/{router.namespace} "
-                        f"{METERED_DIR}/{router.namespace}\n" for router, _ in backends)
-        lab.inside.run(["sh", "-e"], input=names)
+    def __init__(self, lab, directory, config, netns_dir="/run/netns"):
+        self.lab, self.netns_dir = lab, netns_dir
+        self.state, self.config, self.log = directory / "state", directory / "fipmeter.conf", directory / "agent.log"
+        self.config.write_text(config)
         self.process = None
 
     def argv(self, command, *more):
-        return [PROGRAM, command, "--config", self.config, "--state-dir", self.state, "--netns-dir", METERED_DIR, *more]
+        return [PROGRAM, command, "--config", self.config, "--state-dir", self.state, "--netns-dir", self.netns_dir, *more]
 
     def run(self, command, *more):
         return self.lab.inside.run(self.argv(command, *more))
+
+    # --- in the background ---
+
+    def start(self, under=()):
+        """When this returns it has taken its first sample."""
+        with self.log.open("w") as log:
+            self.process = self.lab.popen([*under, *self.argv("agent", "--interval", 3600)], stdin=subprocess.DEVNULL,
+                                          stdout=log, stderr=log)
+        at = os.stat(f"/proc/{self.lab.inside.pid}/root{self.netns_dir}")
+        self.told = Path(f"/run/fipmeter/netns-{os.major(at.st_dev)}-{os.minor(at.st_dev)}-{at.st_ino}.json")
+        self._wait(lambda: self.told.exists())
+        self.settle()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def _wait(self, condition, patience_s=300):
+        deadline = time.monotonic() + patience_s
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"the agent ended or does not go on:\n{self.log.read_text()}")
+            time.sleep(0.0005)
+
+    def cpu_s(self):
+        """Of its life so far, to the nanosecond; what the kernel does elsewhere for it is not in it."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+
+    def settle(self):
+        """Until it has nothing more to do."""
+        before = -1
+        while (now := self.cpu_s()) != before:
+            before = now
+            time.sleep(0.3)
+
+    def sample(self):
+        """(CPU seconds, wall seconds): from the request until what `status` reads is there; CPU until nothing more is to do."""
+        before, cpu, began = self.told.stat().st_ino, self.cpu_s(), time.monotonic()
+        self.process.send_signal(signal.SIGUSR1)
+        self._wait(lambda: self.told.stat().st_ino != before)
+        wall = time.monotonic() - began
+        self.settle()
+        return self.cpu_s() - cpu, wall
+
+    def memory_mib(self, field="VmHWM"):
+        """The most that was resident (VmHWM), or is now (VmRSS)."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
+
+    def forget_peak(self):
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def forks(self):
+        """How many processes and threads it makes for one sample, and programs it becomes (strace)."""
+        log = self.log.with_name("strace.log")
+        with subprocess.Popen(["strace", "-f", "-qq", "-e", "trace=fork,vfork,clone,clone3,execve", "-e", "signal=none",
+                               "-o", log, "-p", str(self.pid)], stderr=subprocess.PIPE, text=True) as tracer:
+            self._wait(lambda: f"TracerPid:\t{tracer.pid}" in Path(f"/proc/{self.pid}/status").read_text())
+            self.sample()
+            tracer.send_signal(signal.SIGINT)
+        return len(log.read_text().splitlines())
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        if self.process.wait(300):
+            sys.exit(f"the agent failed:\n{self.log.read_text()}")
+
+
+def show_only(lab, routers):
+    """A netns directory with these routers alone, for an agent that is to leave the others."""
+    names = "".join(f"touch {METERED_DIR}/{router.namespace}\nmount --bind /run/netns/{router.namespace} "
+                    f"{METERED_DIR}/{router.namespace}\n" for router in routers)
+    lab.inside.run(["sh", "-e"], input=f"mkdir -p {METERED_DIR}\n{names}")
+    return METERED_DIR
 
 
 def make_arms(lab, backends, floating, directory, others=("unmetered", "again", "seed", "neutron")):
@@ -110,7 +183,8 @@ def make_arms(lab, backends, floating, directory, others=("unmetered", "again", 
         if name in arms:
             progress(f"  rules of {name}")
             put(lab, arms[name])
-    agent = Agent(lab, directory, [(arms[name], name) for name in backends])
     progress("  fipmeter's counters")
+    config = "[backends]\n" + "".join(f"{name} = {arms[name].uuid}\n" for name in backends)
+    agent = Agent(lab, directory, config, show_only(lab, [arms[name] for name in backends]))
     agent.run("agent", "--once")
     return arms, agent
