@@ -7,15 +7,16 @@ its arms: they are shown to it in a netns directory of their own.
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from measuring import PROGRAM, ROOT, progress
 
-sys.path.insert(0, str(ROOT / "lab"))
+sys.path[:0] = [str(ROOT / "lab"), str(ROOT / "tests/stories")]
 
 from fiplab import Lab  # noqa: E402
 
@@ -24,9 +25,9 @@ METERED_DIR = "/run/netns/metered"    # in the tmpfs that the lab has there
 
 
 @contextmanager
-def bare_lab(name, flavour="nft", **options):
-    """Without any router. Its own bpffs: ebpf counts for one agent a host, and others may be at work here."""
-    with Lab(name=f"bench-{name}", flavour=flavour, routers=[], pauses=False, **options) as lab:
+def bench_lab(name, flavour="nft", routers=(), pauses=False, **options):
+    """With a bpffs of its own: ebpf counts for one agent a host, and others may be at work here."""
+    with Lab(name=f"bench-{name}", flavour=flavour, routers=list(routers), pauses=pauses, **options) as lab:
         lab.inside.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"])
         yield lab
 
@@ -140,6 +141,11 @@ class Agent:
         wall = time.monotonic() - began
         self.settle()
         return self.cpu_s() - cpu, wall
+
+    def query(self, statement):
+        """What a statement finds in the store."""
+        with closing(sqlite3.connect(f"file:{self.state}/usage.db?mode=ro", uri=True, timeout=10)) as store:
+            return store.execute(statement).fetchall()
 
     def memory_mib(self, field="VmHWM"):
         """The most that was resident (VmHWM), or is now (VmRSS)."""
