@@ -18,7 +18,7 @@ from measuring import PROGRAM, ROOT, progress
 
 sys.path[:0] = [str(ROOT / "lab"), str(ROOT / "tests/stories")]
 
-from fiplab import Lab  # noqa: E402
+from fiplab import Lab, build  # noqa: E402
 
 BACKENDS = ["nft", "iptables", "ebpf"]
 METERED_DIR = "/run/netns/metered"    # in the tmpfs that the lab has there
@@ -30,6 +30,12 @@ def bench_lab(name, flavour="nft", routers=(), pauses=False, **options):
     with Lab(name=f"bench-{name}", flavour=flavour, routers=list(routers), pauses=pauses, **options) as lab:
         lab.inside.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"])
         yield lab
+
+
+def teach_bridges(lab, routers):
+    """Where each router is: a bridge that does not know floods all its ports."""
+    lines = [f"fdb replace {port.mac} dev {port.tap} master static" for router in routers for port in router.ports]
+    lab.inside.run(["bridge", "-n", build.FABRIC, "-batch", "-"], input="\n".join(lines) + "\n")
 
 
 # --- rules of others, as one text for iptables-restore ---
@@ -185,6 +191,7 @@ def make_arms(lab, backends, floating, directory, others=("unmetered", "again", 
     names = [*others, *backends]
     progress(f"  {len(names)} routers with {floating} floating IPs")
     arms = dict(zip(names, lab.routers_add([f"{name}{floating}" for name in names], floating=floating, vms=1)))
+    teach_bridges(lab, arms.values())
     for name, put in {"seed": put_seed, "neutron": put_neutron_meter}.items():
         if name in arms:
             progress(f"  rules of {name}")
