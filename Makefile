@@ -4,7 +4,7 @@
 #   make build      the program: build/fipmeter
 #   make demo       a small cloud out of network namespaces, metered: ends with its usage table
 #   make test       all tests; the last line is "N passed, N failed"
-#   make bench      measures; figures go to bench/results
+#   make bench      measures; figures go to bench/results (ONLY=forwarding for one of them)
 #   make faults     what may befall a node, as often as docs/guarantees.md says; ends with a table (hours)
 #   make sanitize   unit tests, contract and one story under the address and undefined-behaviour sanitizers
 #   make fuzz       every parser of bytes from outside, for a minute each, under both sanitizers
@@ -20,6 +20,7 @@ BUILD_PACKAGES = gcc libc6-dev pkg-config meson ninja-build python3 libglib2.0-d
 	libip4tc-dev libsqlite3-dev libjansson-dev libsmartcols-dev libsystemd-dev libbpf-dev clang bpftool
 LAB_PACKAGES = iproute2 nftables iptables ipset iperf3 ethtool conntrack procps tzdata
 TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish e2fsprogs
+BENCH_PACKAGES = linux-perf strace
 FUZZ_PACKAGES = clang libclang-rt-14-dev
 PACKAGE_PACKAGES = debhelper dpkg-dev git lintian
 RPM_PACKAGES = git rpm rpmlint
@@ -44,7 +45,8 @@ test: build
 	@tests/run
 
 bench: build
-	@bench/store
+	@packaging/need $(LAB_PACKAGES) $(BENCH_PACKAGES)
+	@for bench in $(or $(ONLY),forwarding sampling reaction store); do bench/$$bench || exit 1; done
 
 faults: build
 	@packaging/need $(LAB_PACKAGES) $(TEST_PACKAGES)
