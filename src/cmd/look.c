@@ -521,6 +521,17 @@ static void take_event(enum watch_event event, const char *ns, void *data)
 	hearing->any = true;
 }
 
+/* Nobody knows what has changed: of no router is it known that it is still as it was seen. */
+static void doubt_all(struct node *node)
+{
+	GHashTableIter each;
+	void *site;
+
+	g_hash_table_iter_init(&each, node->sites);
+	while (g_hash_table_iter_next(&each, NULL, &site))
+		((struct site *)site)->dirty = true;
+}
+
 bool look_hear(struct node *node, bool *everything)
 {
 	/* what happened while nobody listened may have happened at its begin */
@@ -537,6 +548,8 @@ bool look_hear(struct node *node, bool *everything)
 		g_clear_pointer(&node->watch, watch_close);
 		hearing.any = hearing.everything = true;
 	}
+	if (hearing.everything)
+		doubt_all(node);
 	*everything = hearing.everything;
 	return hearing.any;
 }
