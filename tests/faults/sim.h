@@ -64,6 +64,7 @@ struct life {
 	GArray *ends;             /* of uint64_t: the counter's bytes after each of them, in its direction */
 	GArray *marks;            /* of struct counts: what was read of it */
 	struct counts booked;     /* up to there it is in the books */
+	struct counts *set;       /* to what somebody has set it, which ended this life; NULL: nobody has */
 	GArray *saved;            /* of struct counts: what a neighbour has saved of it */
 	bool seen_gone;           /* somebody removed it, and the agent has read what was left */
 };
@@ -187,6 +188,7 @@ void counters_receive(struct net *net, struct parcel *parcel, uint32_t address);
 void counters_clear(struct net *net);
 void counters_owe(const struct net *net); /* the agent lets go of a namespace that dies with that */
 void counters_neighbour(struct net *net);
+void counters_excuse(struct life *life); /* what somebody has set back, and no reader can know that */
 GPtrArray *counters_lives(const char *tag, const struct meter_key *key);
 
 /* ---- sim_store.c ---- */

@@ -38,6 +38,7 @@ static void life_free(void *data)
 {
 	struct life *life = data;
 
+	g_free(life->set);
 	g_ptr_array_unref(life->parcels);
 	g_array_unref(life->ends);
 	g_array_unref(life->marks);
@@ -500,29 +501,42 @@ char *backend_new_tag(void)
 
 /* ---- neighbours ---- */
 
+/* A counter that does not stand below what is booked of it looks like any other. */
+void counters_excuse(struct life *life)
+{
+	const struct counts *set = life->set;
+
+	if (!set || set->in_bytes < life->booked.in_bytes || set->in_packets < life->booked.in_packets ||
+	    set->out_bytes < life->booked.out_bytes || set->out_packets < life->booked.out_packets)
+		return;
+	for (unsigned i = 0; i < life->parcels->len; i++) {
+		struct parcel *parcel = life->parcels->pdata[i];
+
+		if (parcel->excused || g_array_index(life->ends, uint64_t, i) <= (parcel->out ? set->out_bytes : set->in_bytes))
+			continue;
+		parcel->excused = true;
+		sim.hidden_bytes += parcel->bytes;
+	}
+}
+
 /* Somebody sets a counter: what it had counted beyond that is not in it any more. */
 static void set_life(struct bank *bank, unsigned at, const struct counts *counts)
 {
 	struct life *old = bank->lives->pdata[at], *new = life_new(old->tag, &old->key);
-	bool hidden;
 
-	/* A counter that does not stand below what is booked of it looks like any other. */
-	hidden = counts->in_bytes >= old->booked.in_bytes && counts->in_packets >= old->booked.in_packets &&
-	         counts->out_bytes >= old->booked.out_bytes && counts->out_packets >= old->booked.out_packets;
 	new->counts = *counts;
 	new->booked = old->booked;
+	old->set = g_memdup2(counts, sizeof *counts);
 	for (unsigned i = 0; i < old->parcels->len; i++) {
 		struct parcel *parcel = old->parcels->pdata[i];
 		uint64_t end = g_array_index(old->ends, uint64_t, i);
 
-		if (end > (parcel->out ? counts->out_bytes : counts->in_bytes)) {
-			parcel->excused |= hidden;
-			sim.hidden_bytes += hidden ? parcel->bytes : 0;
+		if (end > (parcel->out ? counts->out_bytes : counts->in_bytes))
 			continue;
-		}
 		g_ptr_array_add(new->parcels, parcel);
 		g_array_append_val(new->ends, end);
 	}
+	counters_excuse(old);
 	bank->lives->pdata[at] = new;
 }
 

@@ -283,6 +283,7 @@ static void judge_row(const struct usage *row)
 	remember(life, taken, ends);
 	account->life = life->number;
 	life->booked = row->reading;
+	counters_excuse(life);
 	counts_add(&account->sum, &row->counts);
 	say_complete(account, row);
 	tell_row(account->meter, row);
@@ -301,6 +302,7 @@ static void judge_birth(struct account *account)
 	g_ptr_array_unref(take(life, &account->meter->first, ends));
 	account->life = life->number;
 	life->booked = account->meter->first;
+	counters_excuse(life);
 }
 
 static void judge_coverage(const struct coverage *row)
