@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ends the program at its n-th system call of some kinds, before that call does anything: strace sends it SIGKILL there
-(strace(1), -e inject).
+"""Ends the program at one of its system calls, before that call does anything: strace sends it SIGKILL there
+(strace(1), -e inject), which counts each kind of call for itself.
 """
 
 import re
@@ -13,10 +13,14 @@ STEPS = ("sendto,sendmsg,setsockopt,pwrite64,write,fsync,fdatasync,ftruncate,ren
          "mkdir,membarrier")
 
 
-def run_until(meter, number, calls=STEPS, command=("agent", "--once"), log=None):
-    """`fipmeter agent --once`, killed at its number-th call of these. True if it was; False: there are not so many."""
-    argv = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", log or "/dev/null", "-e", f"trace={calls}", "-e", "signal=none",
-            "-e", f"inject={calls}:signal=SIGKILL:when={number}", PROGRAM, *meter.node_argv(*command)]
+def run_until(meter, calls, number, command=("agent", "--once")):
+    """`fipmeter agent --once`, killed where another run made the number-th of its `calls` (calls_of()): at as many calls of
+    that kind. True if it was; False: there are not so many.
+
+    Never with strace's --seccomp-bpf: it injects no signals then, and says nothing of it."""
+    call = calls[number - 1]
+    argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", "signal=none", "-e",
+            f"inject={call}:signal=SIGKILL:when={calls[:number].count(call)}", PROGRAM, *meter.node_argv(*command)]
     done = meter.lab.sh(argv, timeout=60)
     if done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return True
@@ -26,7 +30,7 @@ def run_until(meter, number, calls=STEPS, command=("agent", "--once"), log=None)
 
 def calls_of(meter, log, calls=STEPS, command=("agent", "--once")):
     """The names of these calls of a whole run, in order."""
-    argv = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", log, "-e", f"trace={calls}", "-e", "signal=none", PROGRAM,
+    argv = ["strace", "-f", "-qq", "-o", log, "-e", f"trace={calls}", "-e", "signal=none", PROGRAM,
             *meter.node_argv(*command)]
     done = meter.lab.sh(argv, timeout=60)
     assert done.returncode in (0, 4), done.stderr

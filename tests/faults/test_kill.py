@@ -25,9 +25,9 @@ def kill_at_random(meter):
 
 
 def kill_in_commit(meter, calls):
-    """The next start dies at one of the `calls` calls of its own commits. False: it made fewer and ended in order."""
+    """The next start dies at one of the `calls` of its own commits. False: it made fewer and ended in order."""
     meter.kill()
-    return run_until(meter, random.randint(1, calls), COMMIT)
+    return run_until(meter, calls, random.randint(1, len(calls)))
 
 
 def restart(meter):
@@ -42,7 +42,7 @@ def test_killed_in_traffic(lab, meter, result, tmp_path):
     result.fault = "kill -9 of the agent at a random moment in steady traffic, also inside the commit, then restart"
     took, inside = [], 0
     meter.once()
-    calls = len(calls_of(meter, tmp_path / "calls", COMMIT))
+    calls = calls_of(meter, tmp_path / "calls", COMMIT)
     meter.start()
     with (Steady(lab, "r1", "far", FIP["a"], f"ip daddr {FIP['a']}") as into,
           Steady(lab, "r1", "c", FAR, f"ip saddr {lab.fixed('c')} ip daddr {FAR}") as out):

@@ -15,7 +15,7 @@ from killing import calls_of, run_until
 from scale import FULL, flavours, times
 from witness import lead_to
 
-EACH = times(10, 1)         # times at each step there, and as often at that of the way back
+EACH = times(20, 2)         # times at each step, there and back together
 SAMPLE = 4                  # steps of the short run, of those where something has just been made, or is about to be
 DECISIVE = {"pwrite64", "fdatasync", "fsync", "rename", "setsockopt", "membarrier"}
 STEPS = "sendto,sendmsg,setsockopt,pwrite64,fdatasync,fsync,write,ftruncate,rename,unlink,membarrier"
@@ -144,12 +144,22 @@ class BackEnd(Change):
         return self.send(4)
 
 
+def begin_anew(meter):
+    """An empty store: what is looked at after each kill stays short."""
+    meter.detach()
+    shutil.rmtree(meter.state)
+    meter.once()
+
+
 def steps(change, meter, log):
-    """The calls of the longer of the two ways."""
+    """The calls of the longer of the two ways, as they are when one is killed."""
     ways = []
+    begin_anew(meter)
     for there in True, False:
+        change.before(there)
         change.do(there)
         ways.append(calls_of(meter, log, STEPS))
+        change.between(there)
         change.after(there)
         meter.once()
     return max(ways, key=len)
@@ -165,12 +175,12 @@ def chosen(calls):
     return sorted(random.sample(decisive, SAMPLE))
 
 
-def kill_at(change, meter, number, there, result):
-    """The change, a run that is killed at its number-th step, the next one; then the verdict."""
+def kill_at(change, meter, calls, number, there, result):
+    """The change, a run that is killed at its number-th step, the next one; then the verdict. False if it had not so many."""
     had, were = booked(meter, *change.payers), len(gaps(meter))
     sent = change.before(there)
     change.do(there)
-    run_until(meter, number, STEPS)
+    killed = run_until(meter, calls, number)
     sent += change.between(there)
     meter.once()
     mended = booked(meter, *change.payers)
@@ -178,18 +188,23 @@ def kill_at(change, meter, number, there, result):
     meter.once()
     check(meter)
     found, more = booked(meter, *change.payers) - had, len(gaps(meter)) - were
-    result.add(sent + after, found, more)
+    if killed:
+        result.add(sent + after, found, more)
     where = f"{type(change).__name__} {'there' if there else 'back'}, step {number}"
     assert found <= sent + after, f"{where}: too much"
     assert booked(meter, *change.payers) - mended == after, f"{where}: the next start has not ended the work"
     assert found == sent + after or (change.may_miss and more), f"{where}: {sent + after - found} bytes missing, no gap"
+    return killed
 
 
-def begin_anew(meter):
-    """An empty store: what is looked at after each kill stays short."""
-    meter.detach()
-    shutil.rmtree(meter.state)
-    meter.once()
+def kill_each_way(change, meter, calls, number, result):
+    """There and back, until that was often enough: how often. One of the ways may be shorter than the other."""
+    killed = 0
+    for _ in range(EACH):
+        killed += sum(kill_at(change, meter, calls, number, there, result) for there in (True, False))
+        if killed >= EACH:
+            break
+    return killed
 
 
 @pytest.mark.parametrize("kind", [BirthAndDeath, LateBirth, HandOver, Succession, BackEnd])
@@ -198,10 +213,9 @@ def test_killed_at_each_step(lab, meter, result, tmp_path, kind):
     meter.once()
     change = kind(lab, meter)
     calls = steps(change, meter, tmp_path / "calls")
-    numbers = chosen(calls)
+    numbers, killed = chosen(calls), []
     for number in numbers:
         begin_anew(meter)
-        for _ in range(EACH):
-            for there in True, False:
-                kill_at(change, meter, number, there, result)
-    result.note = f"{kind.__name__}: {len(numbers)} steps"
+        killed.append(kill_each_way(change, meter, calls, number, result))
+    result.note = f"{kind.__name__}: {len(numbers)} steps, {min(killed)} times or more at each"
+    assert min(killed) > 0, [number for number, times in zip(numbers, killed) if not times]

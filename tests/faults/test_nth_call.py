@@ -222,15 +222,15 @@ class Runner:
         meter = self.meter
         self.start(strace(self.trace, call, n, "-D"))
         books.send()
-        if self.sample() and self.sample():
+        goes_on = self.sample() and self.sample()
+        if goes_on:
             opened = settled(meter.pid)
             if opened != usual and self.sample():   # what it let go at the end of a sample it has again by the next one
                 opened = settled(meter.pid)
             assert opened == usual, f"{call} {n}: other descriptors are open than usual"
-            meter.stop()
-        else:
-            status, meter.process = meter.process.wait(), None
-            assert status and may_end_so(call, status, meter.said()), f"{call} {n}: {status}\n{meter.said()}"
+            meter.signal(signal.SIGTERM)
+        status, meter.process = meter.process.wait(PATIENCE_S), None
+        assert may_end_so(call, status, meter.said()) and (goes_on or status), f"{call} {n}: {status}\n{meter.said()}"
         meter.once()
         books.check(f"{call} {n}")
         return was_reached(self.trace)
