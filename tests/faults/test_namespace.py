@@ -11,7 +11,7 @@ import time
 
 import pytest
 from accounts import FIP, GATEWAY
-from books import booked, check, gaps
+from books import booked, check, gaps, length_s
 from metering import wait_for
 from scale import flavours, times
 from steady import Steady
@@ -95,13 +95,21 @@ def test_deleted_and_made_again(lab, meter, result):
     meter.sample()
     result.gaps = len(whole_gaps(meter))
     tell(result, took)
-    assert result.gaps == 0
+    check_gaps(meter, ROUNDS)
     assert len(os.listdir(f"/proc/{meter.pid}/fd")) < 40
 
 
 def whole_gaps(meter):
     """Gaps of the router as a whole. New addresses of a router that is new have theirs until they are counted."""
     return [row for row in gaps(meter) if not row["address"]]
+
+
+def check_gaps(meter, rounds):
+    """An agent that the machine did not let run for 0.1 s after a namespace was replaced says so, and for how long: since its
+    last look, which with legacy rules may be a second ago."""
+    found = whole_gaps(meter)
+    assert all("another namespace took the place" in row["reason"] and length_s([row]) < 3 for row in found), found
+    assert len(found) <= 1 + rounds // 4, found
 
 
 def wait_counted(meter):
@@ -148,7 +156,7 @@ def test_deleted_in_traffic(lab, meter, result):
     meter.sample()
     check(meter)
     result.gaps = len(whole_gaps(meter))
-    assert result.gaps == 0
+    check_gaps(meter, max(2, ROUNDS // 10))
 
 
 def read_kept(fd, table):
