@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#define LAST_TRIES 3
+
 /* ---- those that went ---- */
 
 /* Another namespace has the name already, and had it before that was heard of: what was in it until now nobody counted,
@@ -41,16 +43,18 @@ static struct plan *bare_plan(const struct node *node, const char *ns)
 	return plan_make(router, node->config->classes);
 }
 
-/* Where nothing was done yet, what stands may be another back end's, and a look at it may have failed. */
+/* Where nothing was done yet, what stands may be another back end's, and a look at it may have failed.  What fails is tried
+ * again: there is no next sample. */
 static bool read_last(struct node *node, struct site *site)
 {
-	bool done;
+	bool done = false;
 
-	if (!site->plan) {
+	if (!site->plan)
 		site->plan = bare_plan(node, site->ns);
+	for (unsigned i = 0; !done && i < LAST_TRIES; i++) {
 		site->failed = false;
+		done = cycle_read_one(node, site);
 	}
-	done = cycle_read_one(node, site);
 	for (unsigned i = 0; done && site->fresh && !site->found->generation && i < BACKENDS && node->backends[i]; i++) {
 		site->backend = node->backends[i];
 		done = cycle_read_one(node, site);

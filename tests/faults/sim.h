@@ -84,6 +84,7 @@ struct bank { /* a generation: counters and the plan by which they count */
 struct table { /* what one back end has in a namespace */
 	struct bank banks[2];
 	int live;                 /* the bank that packets are led to; -1: none */
+	bool refused;             /* the last try to read it has failed */
 	bool broken;              /* somebody changed the rules: nothing matches */
 };
 

@@ -110,7 +110,7 @@ void counters_owe(const struct net *net)
 		for (unsigned j = 0; j < G_N_ELEMENTS(net->tables[i].banks); j++) {
 			const struct bank *bank = &net->tables[i].banks[j];
 
-			for (unsigned k = 0; bank->lives && k < bank->lives->len; k++)
+			for (unsigned k = 0; bank->lives && !net->tables[i].refused && k < bank->lives->len; k++)
 				judge_owed(bank->lives->pdata[k]);
 		}
 }
@@ -224,16 +224,16 @@ static struct snapshot *read_bank(const struct bank *bank)
 
 static struct snapshot *sim_read(struct backend *backend, const struct place *place, GError **error)
 {
-	const struct table *table;
+	struct table *table = table_of(backend, place);
 	struct snapshot *snapshot;
 	unsigned bank;
 
 	sim_point("read");
-	if (sim_fault("read")) {
+	table->refused = sim_fault("read");
+	if (table->refused) {
 		refuse(error, sim_chance(0.8) ? BACKEND_ERROR_AGAIN : BACKEND_ERROR_FAILED, "read");
 		return NULL;
 	}
-	table = table_of(backend, place);
 	bank = table->live >= 0 ? (unsigned)table->live : !table->banks[0].tag;
 	snapshot = read_bank(&table->banks[bank]);
 	snapshot->intact = !snapshot->generation || (table->live >= 0 && !table->broken);
