@@ -483,7 +483,7 @@ int main(int argc, char **argv)
 {
 	struct sim settings = { .days = 30 };
 	g_autofree char *seeds = NULL;
-	gint64 seconds = 0, days = 30, only = -1, undeclared = 1;
+	gint64 seconds = 0, days = 30, only = -1, undeclared = 0;
 	gboolean trace = FALSE;
 	const GOptionEntry entries[] = {
 		{ "seeds", 0, 0, G_OPTION_ARG_STRING, &seeds, "These seeds", "A-B" },
@@ -491,7 +491,7 @@ int main(int argc, char **argv)
 		{ "seed", 0, 0, G_OPTION_ARG_INT64, &only, "This one", "N" },
 		{ "days", 0, 0, G_OPTION_ARG_INT64, &days, "Simulated days of a seed (30)", "N" },
 		{ "undeclared", 0, 0, G_OPTION_ARG_INT64, &undeclared, "Of 100 seeds so many may miss bytes in a moment that no gap "
-		  "has (1)", "N" },
+		  "has (0)", "N" },
 		{ "trace", 0, 0, G_OPTION_ARG_NONE, &trace, "Tell all that happens", NULL },
 		{ NULL },
 	};
