@@ -91,13 +91,13 @@ def build_type():
 class Bench:
     """One run of a bench: what the machine was like before it began, and its results as a file."""
 
-    def __init__(self):
-        self.name = Path(sys.argv[0]).name
+    def __init__(self, name):
+        self.name, self.program = name, Path(sys.argv[0]).name
         self.load = os.getloadavg()
         progress(f"{self.name}: load before {self.load[0]:.1f}")
 
     def write(self, results):
-        head = {"measured": time.strftime("%Y-%m-%d"), "command": shlex.join([f"bench/{self.name}", *sys.argv[1:]]),
+        head = {"measured": time.strftime("%Y-%m-%d"), "command": shlex.join([f"bench/{self.program}", *sys.argv[1:]]),
                 "kernel": platform.release(), "cpu": cpu_model(), "cpus": os.cpu_count(), "build": build_type(),
                 "load_before": round(self.load[0], 2), "load_after": round(os.getloadavg()[0], 2)}
         RESULTS.mkdir(exist_ok=True)

@@ -71,7 +71,7 @@ static void batch_cleanup(struct nftbatch **batch)
 /* The counters of the table as they come out of the dump. */
 struct found_counters {
 	GArray *pairs;       /* of struct pair */
-	GHashTable *by_key;  /* struct meter_key of a pair -> its place + 1 */
+	GHashTable *by_key;  /* a copy of a pair's struct meter_key -> its place + 1 */
 	char *tag, *layout;
 	bool strange;        /* a counter whose name is none of ours, or two tags */
 };
@@ -83,15 +83,14 @@ struct pair {
 
 static struct pair *pair_of(struct found_counters *found, const struct meter_key *key)
 {
-	g_autofree char *name = plan_counter_name(key, false);
-	unsigned at = GPOINTER_TO_UINT(g_hash_table_lookup(found->by_key, name));
+	unsigned at = GPOINTER_TO_UINT(g_hash_table_lookup(found->by_key, key));
 
 	if (!at) {
 		struct pair pair = { .reading.key = *key };
 
 		g_array_append_val(found->pairs, pair);
 		at = found->pairs->len;
-		g_hash_table_insert(found->by_key, g_steal_pointer(&name), GUINT_TO_POINTER(at));
+		g_hash_table_insert(found->by_key, g_memdup2(key, sizeof *key), GUINT_TO_POINTER(at));
 	}
 	return &g_array_index(found->pairs, struct pair, at - 1);
 }
@@ -230,7 +229,7 @@ static struct snapshot *nft_read(struct backend *backend, const struct place *pl
 	struct nft *nft = (struct nft *)backend;
 	struct found_counters found = {
 		.pairs = g_array_new(FALSE, TRUE, sizeof(struct pair)),
-		.by_key = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+		.by_key = g_hash_table_new_full(meter_key_hash, meter_key_equal, g_free, NULL),
 	};
 	struct snapshot *snapshot = snapshot_new();
 
@@ -332,10 +331,12 @@ static bool nft_bury(struct backend *backend, const struct place *place, const s
 
 	for (unsigned i = 0; i < found->readings->len; i++) {
 		const struct meter_key *key = &g_array_index(found->readings, struct reading, i).key;
-		g_autofree char *in = plan_counter_name(key, false), *out = plan_counter_name(key, true);
+		g_autofree char *in = NULL, *out = NULL;
 
 		if (plan_find(plan, key, NULL))
 			continue;
+		in = plan_counter_name(key, false);
+		out = plan_counter_name(key, true);
 		nftbatch_delete_counter(batch, in);
 		nftbatch_delete_counter(batch, out);
 	}

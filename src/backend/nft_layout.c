@@ -2,7 +2,8 @@
 /*
  * The truth table of backend/backend.h as nf_tables rules.
  *
- *   prerouting        sorts by device: external, tenant (from inside, source in L), or a stranger inside
+ *   prerouting        sorts by device: external, inside
+ *   inside            sorts by source: tenant (in L), or a stranger
  *   external, tenant  rows 1, 2, 5 and rows 1 to 4: find the class of the remote address by an interval map ...
  *   in_CLASS          ... which jumps here: one map leads from the public address to its named counter
  *   out_CLASS         the same from the fixed address; what is left counts for the gateway address
@@ -179,18 +180,22 @@ static void add_device_rule(struct nft_layout *layout, const char *device, bool 
 	nftrule_verdict(rule, verdict, chain);
 }
 
+/* Each rule asks for the name anew, so those that nearly all packets have come first. */
 static void add_base_rules(struct nft_layout *layout)
 {
 	struct nftnl_rule *rule;
 
+	add_device_rule(layout, "qg-", true, NFT_GOTO, "external", "from outside");
+	add_device_rule(layout, "qr-", true, NFT_GOTO, "inside", "from inside");
 	add_device_rule(layout, "lo", false, NFT_RETURN, NULL, "not counted: the router's own");
 	add_device_rule(layout, "ha-", true, NFT_RETURN, NULL, "not counted: VRRP");
-	add_device_rule(layout, "qg-", true, NFT_GOTO, "external", "from outside");
 	add_device_rule(layout, "rfp-", true, NFT_GOTO, "external", "from outside, DVR");
-	rule = add_rule(layout, NFT_BASE_CHAIN, "from inside, source in a local prefix");
+	rule = add_rule(layout, NFT_BASE_CHAIN, "all others are inside");
+	nftrule_verdict(rule, NFT_GOTO, "inside");
+	rule = add_rule(layout, "inside", "source in a local prefix");
 	nftrule_match_set(rule, NFTBATCH_SADDR, NFT_LOCAL_SET, false);
 	nftrule_verdict(rule, NFT_GOTO, "tenant");
-	rule = add_rule(layout, NFT_BASE_CHAIN, "rows 1, 2: from inside, strange source");
+	rule = add_rule(layout, "inside", "rows 1, 2: strange source");
 	nftrule_match_local(rule);
 	nftrule_jump_by_map(rule, NFTBATCH_SADDR, "class_in");
 }
@@ -336,6 +341,7 @@ struct nft_layout *nft_layout_new(const struct plan *plan)
 	for (unsigned i = 0; i < plan->classes->len; i++)
 		add_class_rules(layout, plan, plan->classes->pdata[i], unattributed);
 	add_chain(layout, "external", "");
+	add_chain(layout, "inside", "");
 	add_chain(layout, "tenant", "");
 	add_chain(layout, NFT_BASE_CHAIN, "");
 	layout->digest = nft_rules_digest(layout->rules);

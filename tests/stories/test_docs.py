@@ -16,7 +16,7 @@ from metering import ROOT, Meter, wait_for
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*DOCS, ROOT / "README.md", ROOT / "HACKING.md"]
-DOMAINS = "src|tests|lab|man|docs|packaging|debian"
+DOMAINS = "src|tests|lab|bench|man|docs|packaging|debian"
 
 
 def page(name):
@@ -57,6 +57,11 @@ def test_every_function_that_a_page_names_is_defined_in_the_file_named_before_it
             continue
         assert file, f"{function}() without a file"
         assert re.search(rf"^[^\s#/].*\b{function}\(", file.read_text(), re.M), f"{function}() is not in {file.name}"
+
+
+def test_the_tables_of_performance_are_the_results_of_the_benches():
+    done = subprocess.run([ROOT / "bench/table", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, f"bench/table: docs/performance.md is not what bench/results say\n{done.stderr}"
 
 
 def test_one_packet_names_a_function_at_each_step():
