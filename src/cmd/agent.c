@@ -10,6 +10,7 @@
 #include "cmd/bulletin.h"
 #include "cmd/cycle.h"
 #include "cmd/look.h"
+#include "cmd/sites.h"
 #include "cmd/reload.h"
 #include "cmd/supervisor.h"
 #include "cmd/upkeep.h"
@@ -167,7 +168,7 @@ static void run_cycle(struct agent *agent, enum look which)
 	complain_again(agent);
 	node_end_cycle(node);
 	bulletin_post(node, error);
-	look_sweep(node);
+	sites_sweep(node);
 	agent->looked_us = clock_now().boot_us;
 	sample_mended(agent);
 	if (g_hash_table_size(node->pending) && !agent->looking)
@@ -358,7 +359,7 @@ static int run(struct agent *agent)
 	if (!open_events(agent, &error))
 		return cmd_fail("agent", error);
 	agent->loop = g_main_loop_new(NULL, FALSE);
-	look_take_kept(&agent->node);
+	sites_take_kept(&agent->node);
 	sample(agent);
 	cmd_log(CMD_NOTICE, "metering node=%s routers=%u backend=%s interval=%ds", agent->node.name,
 	        g_hash_table_size(agent->node.sites), agent->node.usual->name, agent->node.config->interval_s);

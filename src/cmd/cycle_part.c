@@ -4,7 +4,7 @@
  */
 #include "cmd/cycle.h"
 
-#include "cmd/look.h"
+#include "cmd/sites.h"
 #include "core/plan.h"
 #include "kernel/clock.h"
 #include "kernel/netlink.h"

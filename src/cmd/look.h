@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Finding the routers of the node, and looking at them: fills node->sites and, for one cycle, node->turn.
- *
- * A namespace is opened when it is first seen and held open (a descriptor and a socket) until it has been read for the
- * last time, at most some milliseconds after its name is gone: held longer, its devices would stay and be in the way of
- * their names.
+ * Looking at the routers of the node (sites.h), and hearing when that is needed: fills, for one cycle, node->turn.
  */
 #ifndef FIPMETER_CMD_LOOK_H
 #define FIPMETER_CMD_LOOK_H
@@ -20,19 +16,9 @@ enum look {
 /* Fails only if the netns directory cannot be read. */
 bool look(struct node *node, enum look which, GError **error);
 
-/* Before the first look of an agent: opens what the one before it held, if somebody has kept it. */
-void look_take_kept(struct node *node);
-
 /* After counters were made: marks addresses that have come since the look, perhaps before their counters (planned_meter's
  * came). */
 bool look_for_arrivals(struct site *site, GError **error);
-
-/* After a cycle: closes and forgets what is gone. */
-void look_sweep(struct node *node);
-
-/* Closes what is held of a namespace; its last reading is taken. */
-void site_close(struct site *site);
-void site_free(void *site);
 
 /* ---- hearing ---- */
 

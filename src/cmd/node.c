@@ -5,7 +5,7 @@
 #include "cmd/node.h"
 
 #include "cmd/bulletin.h"
-#include "cmd/look.h"
+#include "cmd/sites.h"
 #include "kernel/capability.h"
 #include "kernel/clock.h"
 #include "kernel/lock.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One network node as agent, plan and detach see it: its configuration, the routers that are there, what is planned
- * for each and what stands there, the books and the store.  How they are found is in cmd/look.h, what is done with them
- * in cmd/cycle.h.
+ * for each and what stands there, the books and the store.  Which routers there are is in cmd/sites.h, how they are looked
+ * at in cmd/look.h, what is done with them in cmd/cycle.h.
  *
  * The unit of failure is one namespace in one cycle: its site is marked, the reason told (once when it starts, once
  * when it ends), and the others go on.

@@ -96,7 +96,7 @@ void agent_start(void)
 		close_agent();
 		return;
 	}
-	look_take_kept(&agent.node);
+	sites_take_kept(&agent.node);
 	agent_sample();
 }
 

@@ -347,7 +347,7 @@ def test_the_schema_of_usage(meter):
 
 SRC = ROOT / "src"
 # Whatever these say is said to the operator: by status, in the log, or as the last line of a command.
-SPEAKERS = ["kernel/*.c", "backend/*.c", "inventory/*.c", "cmd/agent.c", "cmd/cycle*.[ch]", "cmd/look.c", "cmd/node.c",
+SPEAKERS = ["kernel/*.c", "backend/*.c", "inventory/*.c", "cmd/agent.c", "cmd/cycle*.[ch]", "cmd/look.c", "cmd/sites.c", "cmd/node.c",
             "cmd/upkeep.c", "cmd/reload.c", "cmd/bulletin.c", "cmd/status.c", "cmd/supervisor.c", "cmd/cmd.h", "core/cover.c", "core/ledger.c",
             "store/agree.c", "store/judge.c", "store/open.c", "store/place.c", "store/shape.c", "store/store.c", "store/sql.c", "store/baselines.c", "store/query.c"]
 # What is not said: comments of rules, statements, help, formats of JSON, and the rows of tables.
