@@ -222,6 +222,18 @@ static bool was_master(const struct ledger *ledger, const struct batch *batch, c
 	return latest && latest->state != STATE_STANDBY;
 }
 
+/* A counter that is dead by the books and still stands, because it could not be removed, is wanted again.  What it has
+ * counted is not in the bill, and until now it was not asked. */
+static void revive(const struct ledger *ledger, struct batch *batch, const struct plan *plan, struct generation *of,
+                   const struct planned_meter *planned, const struct snapshot *found, bool was_there,
+                   const struct instant *since, const struct instant *now)
+{
+	if (was_there)
+		declare_unseen(ledger, batch, plan, of, planned->key.address, since, now);
+	begin_meter(ledger, batch, of, &planned->key, planned->fixed, &found->at, snapshot_find(found, &planned->key),
+	            FLAG_UNKNOWN_START | (was_there ? FLAG_GAP : 0));
+}
+
 void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch)
@@ -230,7 +242,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 	const struct books *books = books_find(ledger, plan->ns);
 	bool same = found && !g_strcmp0(found->generation, tag);
 	bool succeeds = found && found->generation && !same;
-	const struct generation *former = succeeds && books ? books_find_generation(books, found->generation) : NULL;
+	struct generation *known = found && found->generation && books ? books_find_generation(books, found->generation) : NULL;
 	g_autoptr(GHashTable) orphaned = orphaned_keys(books, tag);
 	bool turned = plan->standby && was_master(ledger, batch, plan);
 	bool absent = !books && !(found && found->generation) && declare_absence(ledger, batch, plan, now);
@@ -245,6 +257,8 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 		if (same && snapshot_find(found, &planned->key)) {
 			if (meter && planned->served && meter->id < ledger->first_own_meter)
 				doubt(ledger, batch, meter, now);
+			else if (!meter && known)
+				revive(ledger, batch, plan, known, planned, found, planned->served || turned, since, now);
 			continue;
 		}
 		if (meter) {
@@ -254,7 +268,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 		}
 		of = generation_for(ledger, batch, plan, tag, basis, now);
 		if (unseen && (planned->served || turned)) {
-			declare_unseen(ledger, batch, plan, former ? former : of, planned->key.address, since, now);
+			declare_unseen(ledger, batch, plan, known ? known : of, planned->key.address, since, now);
 			flags |= FLAG_GAP;
 		}
 		if (absent || (!succeeds && g_hash_table_contains(orphaned, &planned->key)))

@@ -403,6 +403,29 @@ static void test_counter_that_somebody_removed(struct books_test *test, const vo
 	g_assert_cmpuint(row(test, 1)->flags & (FLAG_RESET | FLAG_GAP), ==, FLAG_RESET | FLAG_GAP);
 }
 
+static void test_dead_counter_that_still_stands_is_wanted_again(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	birth_and_reading(test, "g1");
+	count(test, 1, 100, 0);
+	g_array_set_size(test->plan->meters, 1);
+	pass(test, MINUTE);
+	sample(test);
+	since_us = test->now.utc_us;
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 2);
+	pass(test, MINUTE);
+	test->kernel->at = test->now; /* it was read before */
+	birth(test, "g1");
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+	count(test, 1, 7, 0);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 1)->counts.in_bytes, ==, 7);
+	g_assert_cmpuint(row(test, 1)->flags, ==, FLAG_UNKNOWN_START | FLAG_GAP);
+}
+
 /* It has counted for another owner, and nothing yet for this one; the address is not there any more to ask for it. */
 static void test_counter_that_somebody_removed_after_a_hand_over(struct books_test *test, const void *data)
 {
@@ -632,6 +655,7 @@ int main(int argc, char **argv)
 	CASE(counter_of_nobody_that_could_not_be_made);
 	CASE(counter_that_somebody_removed);
 	CASE(counter_that_somebody_removed_after_a_hand_over);
+	CASE(dead_counter_that_still_stands_is_wanted_again);
 	CASE(last_reading_lacks_a_counter);
 	CASE(last_reading_of_a_namespace_that_was_replaced);
 	CASE(router_ended_before_its_new_address_was_counted);
