@@ -26,9 +26,9 @@ bool ebpf_change_bury(const struct ebpf_maps *maps, struct standing *standing, c
                       const struct snapshot *found, GError **error);
 
 /* Nothing matches any more. */
-bool ebpf_change_stop(const struct ebpf_maps *maps, struct standing *standing, GError **error);
+bool ebpf_change_stop(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing, GError **error);
 
 /* Stops, and drops all.  Killed in between, read() tells that it is going. */
-bool ebpf_change_remove(const struct ebpf_maps *maps, struct standing *standing, GError **error);
+bool ebpf_change_remove(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing, GError **error);
 
 #endif

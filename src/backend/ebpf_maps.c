@@ -22,8 +22,8 @@
 #define ATTACH_NETFILTER 45
 #define LOG_SIZE (1 << 20)
 
-static const char *const names[EBPF_MAPS] = { "programs", "routers", "states", "addresses", "prefixes", "counters" };
-static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_ROUTERS, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
+static const char *const names[EBPF_MAPS] = { "programs", "routers", "classes", "addresses", "prefixes", "counters" };
+static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_CLASSES, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
 
 G_GNUC_PRINTF(2, 3)
 static bool refuse(GError **error, const char *format, ...)
@@ -186,8 +186,7 @@ static struct meter_bpf *load_skeleton(GError **error)
 	if (meter_bpf__load(skeleton) == 0)
 		return skeleton;
 	reason = last_line(log);
-	refuse(error, "the kernel does not take our programs%s (kernel 6.4 with BTF is needed; pins of another version in "
-	       EBPF_PINS " have to be detached by that one)", reason);
+	refuse(error, "the kernel does not take our programs%s (kernel 6.4 with BTF is needed)", reason);
 	meter_bpf__destroy(skeleton);
 	return NULL;
 }
@@ -195,7 +194,7 @@ static struct meter_bpf *load_skeleton(GError **error)
 static void take_fds(struct ebpf_maps *maps)
 {
 	const struct bpf_map *of[EBPF_MAPS] = {
-		maps->skeleton->maps.programs, maps->skeleton->maps.routers, maps->skeleton->maps.states,
+		maps->skeleton->maps.programs, maps->skeleton->maps.routers, maps->skeleton->maps.classes,
 		maps->skeleton->maps.addresses, maps->skeleton->maps.prefixes, maps->skeleton->maps.counters,
 	};
 
@@ -214,11 +213,29 @@ static bool take_over(const struct ebpf_maps *maps, GError **error)
 	return ebpf_put(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &program, EBPF_ANY, error);
 }
 
+/* What another version has pinned counts on by its own layout, and is read by that version alone. */
+static bool is_alone(GError **error)
+{
+	g_autoptr(GDir) pins = g_dir_open(EBPF_TOP, 0, NULL);
+	const char *name;
+
+	while (pins && (name = g_dir_read_name(pins)))
+		if (!g_str_has_suffix(EBPF_PINS, name)) {
+			g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
+			            "%s/%s is of another version of fipmeter (right: `fipmeter detach` of that one, which reads it a "
+			            "last time; or rm -r)", EBPF_TOP, name);
+			return false;
+		}
+	return true;
+}
+
 /* Makes the directory of the pins, and holds it for this process; -1 on failure. */
 static int hold_pins(GError **error)
 {
 	int fd;
 
+	if (!is_alone(error))
+		return -1;
 	mkdir(EBPF_TOP, 0700);
 	if (mkdir(EBPF_PINS, 0700) < 0 && errno != EEXIST) {
 		refuse(error, EBPF_PINS);

@@ -25,7 +25,7 @@ def standing(lab, router):
     tables = lab.run(router, ["nft", "list", "tables"])
     sets = lab.run(router, ["ipset", "list", "-name"])
     rules = lab.run(router, ["iptables-legacy-save", "-t", "mangle"])
-    links = lab.sh(["ls", "/sys/fs/bpf/fipmeter/1"]).stdout
+    links = lab.sh(["ls", "/sys/fs/bpf/fipmeter/2"]).stdout
     return {name for name, there in (("nft", "fipmeter" in tables), ("iptables", "fipmeter" in sets + rules),
                                      ("ebpf", f"link-{cookie(lab, router)}" in links)) if there}
 
@@ -157,7 +157,7 @@ def test_sets_that_somebody_empties_and_rules_that_somebody_takes_are_made_again
         breaks = [["nft", "flush", "table", "ip", "fipmeter"], ["nft", "delete", "chain", "ip", "fipmeter", "prerouting"],
                   ["nft", "delete", "table", "ip", "fipmeter"]]
     elif backend == "ebpf":
-        breaks = [["rm", f"/sys/fs/bpf/fipmeter/1/link-{cookie(lab, 'r1')}"], ["rm", "-r", "/sys/fs/bpf/fipmeter"]]
+        breaks = [["rm", f"/sys/fs/bpf/fipmeter/2/link-{cookie(lab, 'r1')}"], ["rm", "-r", "/sys/fs/bpf/fipmeter"]]
     else:
         breaks = [["ipset", "flush", "fipmeter_public"], ["ipset", "flush", "fipmeter_in_internet"],
                   ["iptables-legacy", "-t", "mangle", "-F", "PREROUTING"], ["iptables-legacy", "-t", "mangle", "-F"],

@@ -40,10 +40,10 @@ def gaps(meter, router, address=None):
 
 
 def in_map(meter, name, address):
-    """Has a map of ebpf the address in one of its keys, from byte 8 on?"""
-    dump = meter.lab.sh(["bpftool", "-j", "map", "dump", "pinned", f"/sys/fs/bpf/fipmeter/1/{name}"]).stdout
+    """Has a map of ebpf the address in one of its keys, at its first or its second word?"""
+    dump = meter.lab.sh(["bpftool", "-j", "map", "dump", "pinned", f"/sys/fs/bpf/fipmeter/2/{name}"]).stdout
     wanted = [f"0x{int(part):02x}" for part in address.split(".")]
-    return any(entry["key"][8:12] == wanted for entry in json.loads(dump or "[]"))
+    return any(wanted in (entry["key"][:4], entry["key"][8:12]) for entry in json.loads(dump or "[]"))
 
 
 def has_subnet(meter):
