@@ -134,7 +134,8 @@ static struct snapshot *ebpf_read(struct backend *backend, const struct place *p
 		return snapshot;
 	}
 	snapshot->intact = !standing->router.going && standing->router.table && ebpf_maps_keep(ebpf->maps) &&
-	                   ebpf_link_stands(cookie) && !has_lost(ebpf, standing);
+	                   ebpf_link_stands(cookie) && ebpf_maps_count(ebpf->maps) && !has_lost(ebpf, standing) &&
+	                   ebpf_change_stands(ebpf->maps, standing);
 	if (!standing->router.going) {
 		snapshot->generation = g_strdup(standing->router.tag);
 		read_counters(ebpf, standing, snapshot);

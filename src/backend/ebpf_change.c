@@ -66,6 +66,41 @@ bool ebpf_change_is_none(const struct standing *standing, const struct plan *pla
 	       same_prefixes(standing->prefixes, layout->prefixes) && has_counters(standing, plan);
 }
 
+static bool address_stands(const struct ebpf_maps *maps, const struct standing *standing, const struct ebpf_address *address)
+{
+	struct meter_address_key key = standing_address(standing, address);
+	struct meter_address value;
+
+	return ebpf_get(maps, EBPF_ADDRESSES, &key, &value) && !memcmp(&value.of, &key, sizeof key) &&
+	       value.owner == htonl(address->owner) && value.local == address->local;
+}
+
+static bool prefix_stands(const struct ebpf_maps *maps, const struct standing *standing, const struct ebpf_prefix *entry)
+{
+	struct meter_prefix_key key = standing_prefix(standing_table(standing), &entry->prefix);
+	struct meter_prefix value;
+
+	/* who asks for one that is gone gets the longest that is there of those it is in */
+	return ebpf_get(maps, EBPF_PREFIXES, &key, &value) && value.local == entry->local &&
+	       value.class_id == standing_class(standing, entry->class_name);
+}
+
+bool ebpf_change_stands(const struct ebpf_maps *maps, const struct standing *standing)
+{
+	struct meter_router router;
+
+	if (!ebpf_get(maps, EBPF_ROUTERS, &standing->cookie, &router) || router.version != standing->router.version ||
+	    router.version_too != router.version)
+		return false;
+	for (unsigned i = 0; i < standing->addresses->len; i++)
+		if (!address_stands(maps, standing, &g_array_index(standing->addresses, struct ebpf_address, i)))
+			return false;
+	for (unsigned i = 0; i < standing->prefixes->len; i++)
+		if (!prefix_stands(maps, standing, &g_array_index(standing->prefixes, struct ebpf_prefix, i)))
+			return false;
+	return true;
+}
+
 /* Is the entry local, and a piece of a prefix that wanted is in? */
 static bool is_of(const struct ebpf_prefix *entry, const struct prefix *wanted)
 {

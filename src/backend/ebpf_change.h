@@ -11,6 +11,9 @@
 /* All is as the plan asks for. */
 bool ebpf_change_is_none(const struct standing *standing, const struct plan *plan);
 
+/* Is in the maps what we have put there?  Entries that somebody adds are not looked for. */
+bool ebpf_change_stands(const struct ebpf_maps *maps, const struct standing *standing);
+
 /* Makes the missing counters, then what leads to them. */
 bool ebpf_change_apply(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing,
                        const struct plan *plan, GError **error);

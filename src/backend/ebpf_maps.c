@@ -125,22 +125,6 @@ void ebpf_maps_unpin(void)
 	rmdir(EBPF_TOP);
 }
 
-bool ebpf_maps_keep(const struct ebpf_maps *maps)
-{
-	bool kept = true;
-
-	for (unsigned i = 0; i < EBPF_MAPS; i++) {
-		g_autofree char *pin = pin_of(i);
-
-		if (access(pin, F_OK) == 0)
-			continue;
-		mkdir(EBPF_TOP, 0700);
-		mkdir(EBPF_PINS, 0700);
-		kept &= bpf_obj_pin(maps->fds[i], pin) == 0;
-	}
-	return kept;
-}
-
 /* ---- loading ---- */
 
 /* The verifier's last words. */
@@ -229,6 +213,17 @@ static bool is_alone(GError **error)
 	return true;
 }
 
+bool ebpf_maps_count(const struct ebpf_maps *maps)
+{
+	uint32_t number;
+
+	if (ebpf_get(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &number))
+		return true;
+	if (maps->skeleton)
+		take_over(maps, NULL);
+	return false;
+}
+
 /* Makes the directory of the pins, and holds it for this process; -1 on failure. */
 static int hold_pins(GError **error)
 {
@@ -249,6 +244,37 @@ static int hold_pins(GError **error)
 	if (fd >= 0)
 		close(fd);
 	return -1;
+}
+
+/* Whoever holds a file of the mount that was taken away holds the links in it, too, and those would count beside new ones. */
+static bool mount_again(struct ebpf_maps *maps)
+{
+	if (bpffs_is_mounted(EBPF_FS))
+		return true;
+	if (maps->lock >= 0)
+		close(maps->lock);
+	maps->lock = -1;
+	if (!bpffs_mount(EBPF_FS, NULL))
+		return false;
+	if (maps->skeleton)
+		maps->lock = hold_pins(NULL);
+	return !maps->skeleton || maps->lock >= 0;
+}
+
+bool ebpf_maps_keep(struct ebpf_maps *maps)
+{
+	bool kept = mount_again(maps);
+
+	for (unsigned i = 0; i < EBPF_MAPS; i++) {
+		g_autofree char *pin = pin_of(i);
+
+		if (access(pin, F_OK) == 0)
+			continue;
+		mkdir(EBPF_TOP, 0700);
+		mkdir(EBPF_PINS, 0700);
+		kept &= bpf_obj_pin(maps->fds[i], pin) == 0;
+	}
+	return kept;
 }
 
 bool ebpf_maps_load(struct ebpf_maps **maps, GError **error)

@@ -25,10 +25,16 @@ def run_until(meter, number, calls=STEPS, command=("agent", "--once"), log=None)
 
 
 def calls_of(meter, log, calls=STEPS, command=("agent", "--once")):
-    """The names of these calls of a whole run, in order."""
+    """The names of these calls of a whole run, in order; of bpf(2) with what it is asked for."""
     argv = ["strace", "-f", "-qq", "-o", log, "-e", f"trace={calls}", "-e", "signal=none", PROGRAM,
             *meter.node_argv(*command)]
     done = meter.lab.sh(argv, timeout=60)
     assert done.returncode in (0, 4), done.stderr
-    return re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.M)
+    return [" ".join(each).strip() for each in re.findall(r"^\d+ +(\w+)\((BPF_\w+)?", log.read_text(), re.M)]
+
+
+def as_counted(calls, number):
+    """The number-th of these calls as strace finds it, which counts each kind for itself: (n, name)."""
+    names = [each.split()[0] for each in calls[:number]]
+    return names.count(names[-1]), names[-1]
 

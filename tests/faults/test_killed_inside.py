@@ -10,17 +10,19 @@ import pytest
 from accounts import FAR, FIP, GATEWAY
 from books import booked, check, gaps
 from fiplab import neutron
-from killing import calls_of, run_until
+from killing import as_counted, calls_of, run_until
 from scale import FULL, flavours, times
 from witness import lead_to
 
 EACH = times(20, 1)         # times at each step
 SAMPLE = 4                  # steps of the short run, of those where something has just been made, or is about to be
 DECISIVE = {"pwrite64", "fdatasync", "fsync", "rename", "setsockopt", "membarrier"}
-STEPS = "sendto,sendmsg,setsockopt,pwrite64,fdatasync,fsync,write,ftruncate,rename,unlink,membarrier"
+# What bpf(2) changes; all else that it is asked for is a question.
+BPF = {f"bpf BPF_{what}" for what in ("MAP_UPDATE_ELEM", "MAP_DELETE_ELEM", "OBJ_PIN", "LINK_CREATE")}
+STEPS = "sendto,sendmsg,setsockopt,pwrite64,fdatasync,fsync,write,ftruncate,rename,unlink,membarrier,bpf"
 SIZE = 100
 NEW, OTHER_GATEWAY = "198.51.100.120", "198.51.100.90"
-OTHER = {"nft": "iptables", "iptables": "nft"}
+OTHER = {"nft": "iptables", "iptables": "nft", "ebpf": "nft"}
 
 pytestmark = [pytest.mark.own_lab("r1"), flavours(full=("nft",))]
 
@@ -155,13 +157,13 @@ def steps(change, meter, log):
 
 
 def chosen(calls):
-    """The numbers of the steps to be killed at. In the midst of what a transaction writes it makes no difference where."""
+    """The steps to be killed at, as strace counts them. In the midst of what a transaction writes it makes no difference where."""
     numbers = [number for number, around in enumerate(zip(["", *calls], calls, [*calls[1:], ""]), 1)
-               if set(around) != {"pwrite64"}]
-    if FULL:
-        return numbers
-    decisive = [number for number in numbers if {calls[number - 1], calls[number - 2]} & DECISIVE]
-    return sorted(random.sample(decisive, SAMPLE))
+               if set(around) != {"pwrite64"} and (not around[1].startswith("bpf ") or around[1] in BPF)]
+    if not FULL:
+        decisive = [number for number in numbers if {calls[number - 1], calls[number - 2]} & (DECISIVE | BPF)]
+        numbers = sorted(random.sample(decisive, SAMPLE))
+    return [as_counted(calls, number) for number in numbers]
 
 
 def kill_at(change, meter, number, there, result):
@@ -169,7 +171,7 @@ def kill_at(change, meter, number, there, result):
     had, were = booked(meter, *change.payers), len(gaps(meter))
     sent = change.before(there)
     change.do(there)
-    run_until(meter, number, STEPS)
+    run_until(meter, *number)
     sent += change.between(there)
     meter.once()
     mended = booked(meter, *change.payers)
