@@ -7,6 +7,7 @@ left there at the end of the test, together with whether it passed, is one line 
 """
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ SHORT_FOR_EBPF = ("test_neighbours.py", "test_namespace.py", "test_killed_inside
 
 def is_wanted(item):
     chosen = item.callspec.params if hasattr(item, "callspec") else {}
-    return FULL or chosen.get("backend") != "count-ebpf" or any(each in item.nodeid for each in SHORT_FOR_EBPF)
+    return FULL or os.environ.get("FIPMETER_ALL") or chosen.get("backend") != "count-ebpf" or any(each in item.nodeid for each in SHORT_FOR_EBPF)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -2,24 +2,22 @@
 """What is peculiar to the back end ebpf: counters that outlive a namespace and an agent, pins, and maps that can be full."""
 
 import signal
+import struct
 import subprocess
 
+import pins
 import pytest
-from accounts import FIP, expect, floating
+from accounts import FAR, FIP, GATEWAY, expect, floating
 from metering import wait_for
-from test_backends import cookie, packets, standing
-from witness import Witness, stream
+from pins import PINS, cookie, links
+from test_backends import packets, standing
+from witness import Witness, lead_to, stream
 
 A, F = floating("a"), floating("f")
-PINS = "/sys/fs/bpf/fipmeter/2"
 ADDRESSES = 1 << 18  # as many as the map takes: bpf/meter.h
 
 pytestmark = [pytest.mark.own_lab("r1", "r2"), pytest.mark.parametrize("backend", ["ebpf"], indirect=True),
               pytest.mark.parametrize("flavour", ["nft"], indirect=True)]
-
-
-def links(lab):
-    return {name for name in lab.sh(["ls", PINS]).stdout.split() if name.startswith("link-")}
 
 
 def gaps(meter, router):
@@ -157,6 +155,58 @@ def test_pins_of_another_version_are_named_and_left_alone(lab, meter):
     lab.sh(["rmdir", other])
     meter.once()
     assert len(links(lab)) == 2
+
+
+# --- what is kept of the namespace's routes ---
+
+MARK = slice(16, 24)            # in the values of bpf/meter.h
+GATEWAY_MARK = slice(80, 88)
+
+
+def counted(lab, address, way):
+    """Packets that the kernel has counted so far, in or out."""
+    found = pins.of_address(lab, "counters", address).values()
+    return sum(struct.unpack("<4Q", each)[1 if way == "in" else 3] for values in found for each in values)
+
+
+def is_marked(lab):
+    """What the routes said of a's addresses, and of the gateway address, is kept."""
+    addresses = [entries.values() for entries in (pins.of_address(lab, "addresses", lab.fixed("a")),
+                                                  pins.of_address(lab, "addresses", FIP["a"]))]
+    routers = pins.dump(lab, "routers")
+    return all(any(any(value[MARK]) for value in values) for values in addresses) and any(
+        any(value[GATEWAY_MARK]) for value in routers.values())
+
+
+FLOWS = [("far", FIP["a"], FIP["a"], "in"), ("a", FAR, FIP["a"], "out"), ("far", GATEWAY["r1"], GATEWAY["r1"], "in"),
+         ("c", FAR, GATEWAY["r1"], "out")]
+
+
+def more(lab):
+    """How many more packets count after five of each flow: {(address, way): packets}."""
+    before = {flow: counted(lab, *flow[2:]) for flow in FLOWS}
+    for who, to, *_ in FLOWS:
+        lab.send(who, to, proto="udp", count=5, bytes=100)
+    return {flow[2:]: counted(lab, *flow[2:]) - before[flow] for flow in FLOWS}
+
+
+def test_what_routes_have_said_holds_until_they_change(lab, meter):
+    """Not one packet longer: neither when an address goes, nor when a subnet does; and it comes back with them."""
+    every = {flow[2:]: 5 for flow in FLOWS}
+    meter.once()
+    lead_to(lab, "r1", FIP["a"])
+    lead_to(lab, "r1", GATEWAY["r1"])
+    wait_for(lambda: more(lab) == every and is_marked(lab), "routes to have been as they are for a while")
+    assert more(lab) == every
+    router = lab.routers["r1"]
+    inside = router.internal[0].device
+    for verb, *what in (["addr", f"{FIP['a']}/32", "dev", router.qg], ["route", "10.0.1.0/24", "dev", inside]):
+        lab.run("r1", ["ip", verb, "del", *what])
+        gone = {(FIP["a"], "in"): 0} if verb == "addr" else {(FIP["a"], "out"): 0, (GATEWAY["r1"], "out"): 0}
+        assert more(lab) == {**every, **gone}, what
+        lab.run("r1", ["ip", verb, "add", *what])
+        assert more(lab) == every, what
+        wait_for(lambda: more(lab) == every and is_marked(lab), "routes to have been as they are for a while")
 
 
 # --- full maps ---
