@@ -207,11 +207,17 @@ static __noinline bool has_route(struct net *net, __u32 table, __u32 address, __
 	return false;
 }
 
+/* Has this kernel both numbers?  One without them is asked for each packet. */
+static __always_inline bool can_tell(struct net *net)
+{
+	return bpf_core_field_exists(net->ipv4.fib_seq) && bpf_core_field_exists(net->ipv4.rt_genid);
+}
+
 /* Both numbers only grow.  A route goes after the first of them has grown: what is asked under a number is not to be
  * believed for long if it was asked in that moment. */
 static __always_inline __u32 generation_of(struct net *net)
 {
-	return net->ipv4.fib_seq + net->ipv4.rt_genid.counter;
+	return can_tell(net) ? net->ipv4.fib_seq + net->ipv4.rt_genid.counter : 0;
 }
 
 /* Has this been the number for long enough (a quarter of a second at least)?  Who changes routes has done so by then. */
@@ -220,7 +226,7 @@ static __always_inline bool is_settled(const struct packet *packet)
 	__u32 now = bpf_jiffies64();
 	__u64 seen = packet->router->seen;
 
-	if (!bpf_core_field_exists(packet->net->ipv4.fib_seq))
+	if (!can_tell(packet->net))
 		return false;
 	if (seen >> 32 == packet->generation && seen)
 		return now - (__u32)seen >= 256;
