@@ -21,6 +21,8 @@
 #define PROGRAM_NETFILTER 32  /* BPF_PROG_TYPE_NETFILTER and BPF_NETFILTER of linux/bpf.h, kernel 6.4 */
 #define ATTACH_NETFILTER 45
 #define LOG_SIZE (1 << 20)
+#define STOCK_TRIES 500
+#define STOCK_PAUSE_US 2000
 
 static const char *const names[EBPF_MAPS] = { "programs", "routers", "classes", "addresses", "prefixes", "counters" };
 static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_CLASSES, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
@@ -309,10 +311,22 @@ failed:
 
 /* ---- entries ---- */
 
+/* The kernel takes memory for entries out of a stock that it fills up behind the back of who takes from it
+ * (kernel/bpf/memalloc.c): thousands at a time find it empty, and have only to wait. */
+static bool update(int map, const void *key, const void *value, uint64_t flags)
+{
+	for (unsigned tries = 0; bpf_map_update_elem(map, key, value, flags) < 0; tries++) {
+		if (errno != ENOMEM || tries == STOCK_TRIES)
+			return false;
+		usleep(STOCK_PAUSE_US);
+	}
+	return true;
+}
+
 bool ebpf_put(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, const void *value, enum ebpf_put how,
               GError **error)
 {
-	if (bpf_map_update_elem(maps->fds[map], key, value, how == EBPF_NEW ? BPF_NOEXIST : BPF_ANY) == 0)
+	if (update(maps->fds[map], key, value, how == EBPF_NEW ? BPF_NOEXIST : BPF_ANY))
 		return true;
 	if (errno == E2BIG || errno == ENOSPC) /* hash, longest-prefix match */
 		return refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, names[map], sizes[map]);

@@ -227,6 +227,19 @@ bpf(number, "<QQQQIIQQ", 0, 0, ctypes.addressof(keys), ctypes.addressof(values),
 """
 
 
+def test_thousands_of_floating_ips_at_once_have_counters(lab, meter):
+    """More entries than the kernel has memory at hand for: it makes more when it is asked again."""
+    numbers = range(5000)
+    rules = [f"-A neutron-l3-agent-PREROUTING -d 198.18.{n // 250}.{n % 250 + 1}/32 -j DNAT "
+             f"--to-destination 10.200.{n // 250}.{n % 250 + 1}" for n in numbers]
+    lab.run("r1", [lab.iptables_restore, "--noflush", "-w", "10"], input="\n".join(["*nat", *rules, "COMMIT\n"]))
+    for _ in range(3):
+        meter.once()
+        found = meter.query("SELECT count(DISTINCT address) AS count FROM meter WHERE closed_us = 0 AND address LIKE '198.18.%'")
+        assert found[0]["count"] == len(numbers)
+        meter.detach()
+
+
 def test_a_map_that_is_full_is_told_and_others_go_on(lab, meter):
     meter.start()
     fill = ["/usr/bin/python3", "-c", FILL, f"{PINS}/addresses", ADDRESSES]
