@@ -47,7 +47,9 @@ def test_a_router_that_comes_back_under_its_name_is_another_one(lab, meter):
     meter.kill()
     lab.router_drop("r2")
     lab.router_add("r2", redraw=True)
+    lab.send("far", FIP["f"], proto="udp", count=4, bytes=100)  # nobody counts in the new one yet
     meter.start()
+    assert gaps(meter, "r2") == ["another namespace had come under the name before anybody looked"]
     lab.send("far", FIP["f"], proto="udp", count=5, bytes=100)
     meter.sample()
     expect(lab, meter.usage(), {(*F, "internet"): (8, 800, 0, 0)})
