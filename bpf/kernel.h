@@ -19,10 +19,16 @@ struct hlist_head {
 	struct hlist_node *first;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 /* include/net/netns/ipv4.h, include/net/net_namespace.h */
 struct netns_ipv4 {
 	struct fib_table *fib_main; /* only with policy routing (CONFIG_IP_MULTIPLE_TABLES) */
 	struct hlist_head *fib_table_hash;
+	unsigned int fib_seq; /* goes up before a route is removed ... */
+	atomic_t rt_genid;    /* ... and this one afterwards */
 };
 
 struct net {

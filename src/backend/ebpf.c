@@ -108,7 +108,7 @@ static void read_counters(const struct ebpf *ebpf, const struct standing *standi
 
 		if (((struct meter_counter_key *)key)->kind == METER_LOST)
 			continue;
-		if (!standing_meter(key, &reading.key) || !ebpf_get_counter(ebpf->maps, key, &counts)) {
+		if (!standing_meter(standing, key, &reading.key) || !ebpf_get_counter(ebpf->maps, key, &counts)) {
 			snapshot->intact = false;
 			continue;
 		}
@@ -133,8 +133,9 @@ static struct snapshot *ebpf_read(struct backend *backend, const struct place *p
 		snapshot->at = clock_now();
 		return snapshot;
 	}
-	snapshot->intact = !standing->router.going && standing->state.table && ebpf_maps_keep(ebpf->maps) &&
-	                   ebpf_link_stands(cookie) && !has_lost(ebpf, standing);
+	snapshot->intact = !standing->router.going && standing->router.table && ebpf_maps_keep(ebpf->maps) &&
+	                   ebpf_link_stands(cookie) && ebpf_maps_count(ebpf->maps) && !has_lost(ebpf, standing) &&
+	                   ebpf_change_stands(ebpf->maps, standing);
 	if (!standing->router.going) {
 		snapshot->generation = g_strdup(standing->router.tag);
 		read_counters(ebpf, standing, snapshot);
@@ -191,8 +192,7 @@ static bool make_router(struct ebpf *ebpf, const struct place *place, uint64_t c
 		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED, "there are %d routers already", METER_ROUTERS);
 		return false;
 	}
-	if (ebpf_put(ebpf->maps, EBPF_STATES, &(*standing)->router.slot, &(*standing)->state, EBPF_ANY, error) &&
-	    ebpf_put(ebpf->maps, EBPF_ROUTERS, &cookie, &(*standing)->router, EBPF_NEW, error))
+	if (standings_put(ebpf->maps, ebpf->standings, *standing, EBPF_NEW, error))
 		return true;
 	standings_forget(ebpf->standings, *standing);
 	return false;
@@ -281,7 +281,7 @@ static bool ebpf_stop(struct backend *backend, const struct place *place, GError
 	struct standing *standing;
 	uint64_t cookie;
 
-	return find(ebpf, place, &cookie, &standing, error) && (!standing || ebpf_change_stop(ebpf->maps, standing, error));
+	return find(ebpf, place, &cookie, &standing, error) && (!standing || ebpf_change_stop(ebpf->maps, ebpf->standings, standing, error));
 }
 
 /* With the last router goes all that there is. */
@@ -314,7 +314,7 @@ static bool ebpf_remove(struct backend *backend, const struct place *place, GErr
 		return false;
 	if (!standing)
 		return true;
-	if (!ebpf_change_remove(ebpf->maps, standing, error))
+	if (!ebpf_change_remove(ebpf->maps, ebpf->standings, standing, error))
 		return false;
 	standings_forget(ebpf->standings, standing);
 	return remove_rest(ebpf, error);

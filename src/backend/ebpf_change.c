@@ -42,25 +42,63 @@ static bool has_counters(const struct standing *standing, const struct plan *pla
 	return true;
 }
 
-static union meter_state wanted_state(const struct ebpf_layout *layout, uint32_t table)
+/* What the router's entry says by this plan and table, but for how it is called. */
+static void fill_in(const struct standing *standing, const struct ebpf_layout *layout, uint32_t table,
+                    struct meter_router *router)
 {
-	return (union meter_state){
-		.table = table | (layout->unattributed ? METER_HAS_UNATTRIBUTED : 0), .gateway = htonl(layout->gateway),
-	};
-}
-
-static uint32_t table_of(const struct standing *standing)
-{
-	return standing->state.table & ~METER_HAS_UNATTRIBUTED;
+	*router = standing->router;
+	router->table = table | (layout->unattributed ? METER_HAS_UNATTRIBUTED : 0);
+	router->gateway = htonl(layout->gateway);
+	router->first = layout->first;
+	router->last = layout->last;
+	router->usual = standing_class(standing, layout->usual);
+	memcpy(router->usual_octets, layout->usual_octets, sizeof router->usual_octets);
 }
 
 bool ebpf_change_is_none(const struct standing *standing, const struct plan *plan)
 {
 	SCOPED(ebpf_layout) *layout = ebpf_layout_new(plan);
+	struct meter_router wanted;
 
-	return table_of(standing) && wanted_state(layout, table_of(standing)).word == standing->state.word &&
+	fill_in(standing, layout, standing_table(standing), &wanted);
+	return standing_table(standing) && !memcmp(&wanted, &standing->router, sizeof wanted) &&
 	       same_addresses(standing->addresses, layout->addresses) &&
 	       same_prefixes(standing->prefixes, layout->prefixes) && has_counters(standing, plan);
+}
+
+static bool address_stands(const struct ebpf_maps *maps, const struct standing *standing, const struct ebpf_address *address)
+{
+	struct meter_address_key key = standing_address(standing, address);
+	struct meter_address value;
+
+	return ebpf_get(maps, EBPF_ADDRESSES, &key, &value) && !memcmp(&value.of, &key, sizeof key) &&
+	       value.owner == htonl(address->owner) && value.local == address->local;
+}
+
+static bool prefix_stands(const struct ebpf_maps *maps, const struct standing *standing, const struct ebpf_prefix *entry)
+{
+	struct meter_prefix_key key = standing_prefix(standing_table(standing), &entry->prefix);
+	struct meter_prefix value;
+
+	/* who asks for one that is gone gets the longest that is there of those it is in */
+	return ebpf_get(maps, EBPF_PREFIXES, &key, &value) && value.local == entry->local &&
+	       value.class_id == standing_class(standing, entry->class_name);
+}
+
+bool ebpf_change_stands(const struct ebpf_maps *maps, const struct standing *standing)
+{
+	struct meter_router router;
+
+	if (!ebpf_get(maps, EBPF_ROUTERS, &standing->cookie, &router) || router.version != standing->router.version ||
+	    router.version_too != router.version)
+		return false;
+	for (unsigned i = 0; i < standing->addresses->len; i++)
+		if (!address_stands(maps, standing, &g_array_index(standing->addresses, struct ebpf_address, i)))
+			return false;
+	for (unsigned i = 0; i < standing->prefixes->len; i++)
+		if (!prefix_stands(maps, standing, &g_array_index(standing->prefixes, struct ebpf_prefix, i)))
+			return false;
+	return true;
 }
 
 /* Is the entry local, and a piece of a prefix that wanted is in? */
@@ -121,7 +159,7 @@ static bool put_address(const struct ebpf_maps *maps, const struct standing *sta
                         GError **error)
 {
 	struct meter_address_key key = standing_address(standing, address);
-	struct meter_address value = { .slot = key.slot, .address = key.address, .owner = htonl(address->owner) };
+	struct meter_address value = { .of = key, .owner = htonl(address->owner), .local = address->local };
 
 	return ebpf_put(maps, EBPF_ADDRESSES, &key, &value, EBPF_ANY, error);
 }
@@ -147,7 +185,7 @@ static bool change_addresses(const struct ebpf_maps *maps, const struct standing
 
 		if (order < 0 && !drop_address(maps, standing, old, error))
 			return false;
-		if (order >= 0 && (order || old->owner != new->owner) && !put_address(maps, standing, new, error))
+		if (order >= 0 && (order || old->owner != new->owner || old->local != new->local) && !put_address(maps, standing, new, error))
 			return false;
 		i += order <= 0;
 		j += order >= 0;
@@ -161,9 +199,10 @@ static bool put_table(const struct ebpf_maps *maps, const struct standing *stand
 	for (unsigned i = 0; i < prefixes->len; i++) {
 		const struct ebpf_prefix *entry = &g_array_index(prefixes, struct ebpf_prefix, i);
 		struct meter_prefix_key key = standing_prefix(table, &entry->prefix);
-		struct meter_prefix value = { .local = entry->local, .router = standing->router.slot };
+		struct meter_prefix value = {
+			.class_id = standing_class(standing, entry->class_name), .router = standing->router.slot, .local = entry->local,
+		};
 
-		strncpy(value.class_name, entry->class_name, sizeof value.class_name - 1);
 		if (!ebpf_put(maps, EBPF_PREFIXES, &key, &value, EBPF_ANY, error))
 			return false;
 	}
@@ -183,8 +222,8 @@ static void remember_old(struct standing *standing, uint32_t table, const GArray
 static bool change_state(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing,
                          const struct ebpf_layout *layout, GError **error)
 {
-	uint32_t before = table_of(standing), table = before;
-	union meter_state state;
+	uint32_t before = standing_table(standing), table = before;
+	struct meter_router wanted;
 
 	if (!before || !same_prefixes(standing->prefixes, layout->prefixes)) {
 		table = ++standings->last_table;
@@ -193,11 +232,12 @@ static bool change_state(const struct ebpf_maps *maps, struct standings *standin
 			return false;
 		}
 	}
-	state = wanted_state(layout, table);
-	if (state.word != standing->state.word &&
-	    !ebpf_put(maps, EBPF_STATES, &standing->router.slot, &state, EBPF_ANY, error))
-		return false;
-	standing->state = state;
+	fill_in(standing, layout, table, &wanted);
+	if (memcmp(&wanted, &standing->router, sizeof wanted)) {
+		standing->router = wanted;
+		if (!standings_put(maps, standings, standing, EBPF_ANY, error))
+			return false;
+	}
 	if (table == before)
 		return true;
 	remember_old(standing, before, standing->prefixes);
@@ -206,20 +246,74 @@ static bool change_state(const struct ebpf_maps *maps, struct standings *standin
 	return true;
 }
 
+/* Addresses that nobody looks for are not there: the range is widened before they come, and narrowed after they went. */
+static bool widen(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing,
+                  const struct ebpf_layout *layout, GError **error)
+{
+	struct meter_router *router = &standing->router;
+
+	if (!router->table || (router->first <= layout->first && router->last >= layout->last))
+		return true;
+	router->first = MIN(router->first, layout->first);
+	router->last = MAX(router->last, layout->last);
+	return standings_put(maps, standings, standing, EBPF_ANY, error);
+}
+
+static bool name_classes(const struct ebpf_maps *maps, struct standings *standings, const struct plan *plan, GError **error)
+{
+	for (unsigned i = 0; i < plan->ranges->len; i++)
+		if (!standings_name_class(maps, standings, g_array_index(plan->ranges, struct class_range, i).class_name, error))
+			return false;
+	for (unsigned i = 0; i < plan->meters->len; i++)
+		if (!standings_name_class(maps, standings, g_array_index(plan->meters, struct planned_meter, i).key.class_name,
+		                          error))
+			return false;
+	return true;
+}
+
+static void set_addresses(struct standing *standing, const GArray *addresses)
+{
+	g_array_set_size(standing->addresses, 0);
+	if (addresses->len)
+		g_array_append_vals(standing->addresses, addresses->data, addresses->len);
+}
+
+/* As wanted, but in which local prefix an address is only where the table that is in force says the same: it is a short cut,
+ * and must be right under that table and the next one. */
+static GArray *without_news(const GArray *standing, const GArray *wanted)
+{
+	GArray *addresses = g_array_copy((GArray *)wanted);
+	unsigned at = 0;
+
+	for (unsigned i = 0; i < addresses->len; i++) {
+		struct ebpf_address *address = &g_array_index(addresses, struct ebpf_address, i);
+		const struct ebpf_address *old = NULL;
+
+		while (at < standing->len &&
+		       ebpf_address_compare(old = &g_array_index(standing, struct ebpf_address, at), address) < 0)
+			at++;
+		if (at == standing->len || ebpf_address_compare(old, address) || old->local != address->local)
+			address->local = 0;
+	}
+	return addresses;
+}
+
 bool ebpf_change_apply(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing,
                        const struct plan *plan, GError **error)
 {
 	SCOPED(ebpf_layout) *layout = ebpf_layout_new(plan);
+	g_autoptr(GArray) first = without_news(standing->addresses, layout->addresses);
 
 	g_clear_pointer(&standing->plan, g_free);
-	if (!make_counters(maps, standing, plan, error) ||
-	    !change_addresses(maps, standing, standing->addresses, layout->addresses, error))
+	if (!name_classes(maps, standings, plan, error) || !make_counters(maps, standing, plan, error) ||
+	    !widen(maps, standings, standing, layout, error) ||
+	    !change_addresses(maps, standing, standing->addresses, first, error))
 		return false;
-	g_array_set_size(standing->addresses, 0);
-	if (layout->addresses->len)
-		g_array_append_vals(standing->addresses, layout->addresses->data, layout->addresses->len);
-	if (!change_state(maps, standings, standing, layout, error))
+	set_addresses(standing, first);
+	if (!change_state(maps, standings, standing, layout, error) ||
+	    !change_addresses(maps, standing, first, layout->addresses, error))
 		return false;
+	set_addresses(standing, layout->addresses);
 	standing->plan = plan_digest(plan);
 	return true;
 }
@@ -267,24 +361,22 @@ static bool drop_counters(const struct ebpf_maps *maps, struct standing *standin
 	return true;
 }
 
-bool ebpf_change_stop(const struct ebpf_maps *maps, struct standing *standing, GError **error)
+bool ebpf_change_stop(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing, GError **error)
 {
-	if (table_of(standing))
-		remember_old(standing, table_of(standing), standing->prefixes);
+	if (standing_table(standing))
+		remember_old(standing, standing_table(standing), standing->prefixes);
 	g_array_set_size(standing->prefixes, 0);
 	g_clear_pointer(&standing->plan, g_free);
-	standing->state.word = 0;
-	return ebpf_put(maps, EBPF_STATES, &standing->router.slot, &standing->state, EBPF_ANY, error) &&
-	       ebpf_link_drop(standing->cookie, error);
+	standing->router.table = 0;
+	return standings_put(maps, standings, standing, EBPF_ANY, error) && ebpf_link_drop(standing->cookie, error);
 }
 
-bool ebpf_change_remove(const struct ebpf_maps *maps, struct standing *standing, GError **error)
+bool ebpf_change_remove(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing, GError **error)
 {
-	bool counted = standing->state.word;
+	bool counted = standing->router.table;
 
 	standing->router.going = 1;
-	if (!ebpf_put(maps, EBPF_ROUTERS, &standing->cookie, &standing->router, EBPF_ANY, error) ||
-	    !ebpf_change_stop(maps, standing, error))
+	if (!ebpf_change_stop(maps, standings, standing, error))
 		return false;
 	/* A packet that is still on its way would count in what is somebody else's by then (membarrier(2)).  Who stopped it
 	 * before has waited for that. */

@@ -11,6 +11,9 @@
 /* All is as the plan asks for. */
 bool ebpf_change_is_none(const struct standing *standing, const struct plan *plan);
 
+/* Is in the maps what we have put there?  Entries that somebody adds are not looked for. */
+bool ebpf_change_stands(const struct ebpf_maps *maps, const struct standing *standing);
+
 /* Makes the missing counters, then what leads to them. */
 bool ebpf_change_apply(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing,
                        const struct plan *plan, GError **error);
@@ -26,9 +29,9 @@ bool ebpf_change_bury(const struct ebpf_maps *maps, struct standing *standing, c
                       const struct snapshot *found, GError **error);
 
 /* Nothing matches any more. */
-bool ebpf_change_stop(const struct ebpf_maps *maps, struct standing *standing, GError **error);
+bool ebpf_change_stop(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing, GError **error);
 
 /* Stops, and drops all.  Killed in between, read() tells that it is going. */
-bool ebpf_change_remove(const struct ebpf_maps *maps, struct standing *standing, GError **error);
+bool ebpf_change_remove(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing, GError **error);
 
 #endif

@@ -23,11 +23,20 @@ int ebpf_address_compare(const void *a, const void *b)
 	return (first->address > second->address) - (first->address < second->address);
 }
 
-static void add_address(struct ebpf_layout *layout, uint32_t address, uint32_t kind, uint32_t owner)
+static void add_address(struct ebpf_layout *layout, uint32_t address, uint32_t kind, uint32_t owner, uint32_t local)
 {
-	struct ebpf_address entry = { .address = address, .kind = kind, .owner = owner };
+	struct ebpf_address entry = { .address = address, .kind = kind, .owner = owner, .local = local };
 
 	g_array_append_val(layout->addresses, entry);
+}
+
+/* As the prefixes will have it: of two local prefixes that an address is in, the first. */
+static uint32_t local_of(const GArray *local, uint32_t address)
+{
+	for (unsigned i = 0; i < local->len; i++)
+		if (prefix_contains(&g_array_index(local, struct prefix, i), address))
+			return g_array_index(local, struct prefix, i).length + 1;
+	return 0;
 }
 
 /* Should two floating IPs share a fixed address, it counts for the lower. */
@@ -42,9 +51,11 @@ static void add_addresses(struct ebpf_layout *layout, const struct plan *plan)
 		if (meter->key.kind != KIND_FLOATING || meter->key.address == last)
 			continue;
 		last = meter->key.address;
-		add_address(layout, last, METER_PUBLIC, last);
+		add_address(layout, last, METER_PUBLIC, last, 0);
+		layout->first = MIN(layout->first, last);
+		layout->last = MAX(layout->last, last);
 		if (g_hash_table_add(fixed, GUINT_TO_POINTER(meter->fixed)))
-			add_address(layout, meter->fixed, METER_FIXED, last);
+			add_address(layout, meter->fixed, METER_FIXED, last, local_of(plan->local, meter->fixed));
 	}
 	g_array_sort(layout->addresses, ebpf_address_compare);
 }
@@ -147,17 +158,26 @@ static void add_piece(struct ebpf_layout *layout, const struct piece *piece)
 	}
 }
 
+static void spell_out(struct ebpf_layout *layout, const struct piece *piece)
+{
+	for (uint32_t octet = piece->first >> 24; octet <= piece->last >> 24; octet++)
+		layout->usual_octets[octet / 32] &= ~(1U << octet % 32);
+	add_piece(layout, piece);
+}
+
 static void add_prefixes(struct ebpf_layout *layout, const struct plan *plan)
 {
 	g_autoptr(GArray) pieces = cut_pieces(plan);
 	struct ebpf_prefix everything = { .class_name = usual_class(pieces) };
 
+	layout->usual = everything.class_name;
+	memset(layout->usual_octets, 0xff, sizeof layout->usual_octets);
 	g_array_append_val(layout->prefixes, everything);
 	for (unsigned i = 0; i < pieces->len; i++) {
 		const struct piece *piece = &g_array_index(pieces, struct piece, i);
 
 		if (piece->local || piece->class_name != everything.class_name)
-			add_piece(layout, piece);
+			spell_out(layout, piece);
 	}
 	g_array_sort(layout->prefixes, ebpf_prefix_compare);
 }
@@ -169,6 +189,7 @@ struct ebpf_layout *ebpf_layout_new(const struct plan *plan)
 	layout->addresses = g_array_new(FALSE, FALSE, sizeof(struct ebpf_address));
 	layout->prefixes = g_array_new(FALSE, FALSE, sizeof(struct ebpf_prefix));
 	layout->gateway = plan->gateway;
+	layout->first = UINT32_MAX;
 	layout->unattributed = plan_has_unattributed(plan);
 	add_addresses(layout, plan);
 	add_prefixes(layout, plan);

@@ -13,6 +13,7 @@
 struct ebpf_address {
 	uint32_t address, kind; /* enum meter_address_kind */
 	uint32_t owner;         /* the floating IP */
+	uint32_t local;         /* as in struct meter_address; 0 where it is public */
 };
 
 /* An entry of the longest-prefix match. */
@@ -25,6 +26,9 @@ struct ebpf_prefix {
 struct ebpf_layout {
 	GArray *addresses; /* of struct ebpf_address, ascending */
 	GArray *prefixes;  /* of struct ebpf_prefix, ascending; the first is for all of IPv4 */
+	const char *usual; /* the class of that one; interned */
+	uint32_t usual_octets[8];  /* as in struct meter_router */
+	uint32_t first, last;      /* all public addresses are in here, or first is above last */
 	bool unattributed;
 	uint32_t gateway;
 };

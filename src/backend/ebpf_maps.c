@@ -21,9 +21,11 @@
 #define PROGRAM_NETFILTER 32  /* BPF_PROG_TYPE_NETFILTER and BPF_NETFILTER of linux/bpf.h, kernel 6.4 */
 #define ATTACH_NETFILTER 45
 #define LOG_SIZE (1 << 20)
+#define STOCK_TRIES 500
+#define STOCK_PAUSE_US 2000
 
-static const char *const names[EBPF_MAPS] = { "programs", "routers", "states", "addresses", "prefixes", "counters" };
-static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_ROUTERS, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
+static const char *const names[EBPF_MAPS] = { "programs", "routers", "classes", "addresses", "prefixes", "counters" };
+static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_CLASSES, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
 
 G_GNUC_PRINTF(2, 3)
 static bool refuse(GError **error, const char *format, ...)
@@ -125,22 +127,6 @@ void ebpf_maps_unpin(void)
 	rmdir(EBPF_TOP);
 }
 
-bool ebpf_maps_keep(const struct ebpf_maps *maps)
-{
-	bool kept = true;
-
-	for (unsigned i = 0; i < EBPF_MAPS; i++) {
-		g_autofree char *pin = pin_of(i);
-
-		if (access(pin, F_OK) == 0)
-			continue;
-		mkdir(EBPF_TOP, 0700);
-		mkdir(EBPF_PINS, 0700);
-		kept &= bpf_obj_pin(maps->fds[i], pin) == 0;
-	}
-	return kept;
-}
-
 /* ---- loading ---- */
 
 /* The verifier's last words. */
@@ -186,8 +172,7 @@ static struct meter_bpf *load_skeleton(GError **error)
 	if (meter_bpf__load(skeleton) == 0)
 		return skeleton;
 	reason = last_line(log);
-	refuse(error, "the kernel does not take our programs%s (kernel 6.4 with BTF is needed; pins of another version in "
-	       EBPF_PINS " have to be detached by that one)", reason);
+	refuse(error, "the kernel does not take our programs%s (kernel 6.4 with BTF is needed)", reason);
 	meter_bpf__destroy(skeleton);
 	return NULL;
 }
@@ -195,7 +180,7 @@ static struct meter_bpf *load_skeleton(GError **error)
 static void take_fds(struct ebpf_maps *maps)
 {
 	const struct bpf_map *of[EBPF_MAPS] = {
-		maps->skeleton->maps.programs, maps->skeleton->maps.routers, maps->skeleton->maps.states,
+		maps->skeleton->maps.programs, maps->skeleton->maps.routers, maps->skeleton->maps.classes,
 		maps->skeleton->maps.addresses, maps->skeleton->maps.prefixes, maps->skeleton->maps.counters,
 	};
 
@@ -214,11 +199,40 @@ static bool take_over(const struct ebpf_maps *maps, GError **error)
 	return ebpf_put(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &program, EBPF_ANY, error);
 }
 
+/* What another version has pinned counts on by its own layout, and is read by that version alone. */
+static bool is_alone(GError **error)
+{
+	g_autoptr(GDir) pins = g_dir_open(EBPF_TOP, 0, NULL);
+	const char *name;
+
+	while (pins && (name = g_dir_read_name(pins)))
+		if (!g_str_has_suffix(EBPF_PINS, name)) {
+			g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
+			            "%s/%s is of another version of fipmeter (right: `fipmeter detach` of that one, which reads it a "
+			            "last time; or rm -r)", EBPF_TOP, name);
+			return false;
+		}
+	return true;
+}
+
+bool ebpf_maps_count(const struct ebpf_maps *maps)
+{
+	uint32_t number;
+
+	if (ebpf_get(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &number))
+		return true;
+	if (maps->skeleton)
+		take_over(maps, NULL);
+	return false;
+}
+
 /* Makes the directory of the pins, and holds it for this process; -1 on failure. */
 static int hold_pins(GError **error)
 {
 	int fd;
 
+	if (!is_alone(error))
+		return -1;
 	mkdir(EBPF_TOP, 0700);
 	if (mkdir(EBPF_PINS, 0700) < 0 && errno != EEXIST) {
 		refuse(error, EBPF_PINS);
@@ -232,6 +246,37 @@ static int hold_pins(GError **error)
 	if (fd >= 0)
 		close(fd);
 	return -1;
+}
+
+/* Whoever holds a file of the mount that was taken away holds the links in it, too, and those would count beside new ones. */
+static bool mount_again(struct ebpf_maps *maps)
+{
+	if (bpffs_is_mounted(EBPF_FS))
+		return true;
+	if (maps->lock >= 0)
+		close(maps->lock);
+	maps->lock = -1;
+	if (!bpffs_mount(EBPF_FS, NULL))
+		return false;
+	if (maps->skeleton)
+		maps->lock = hold_pins(NULL);
+	return !maps->skeleton || maps->lock >= 0;
+}
+
+bool ebpf_maps_keep(struct ebpf_maps *maps)
+{
+	bool kept = mount_again(maps);
+
+	for (unsigned i = 0; i < EBPF_MAPS; i++) {
+		g_autofree char *pin = pin_of(i);
+
+		if (access(pin, F_OK) == 0)
+			continue;
+		mkdir(EBPF_TOP, 0700);
+		mkdir(EBPF_PINS, 0700);
+		kept &= bpf_obj_pin(maps->fds[i], pin) == 0;
+	}
+	return kept;
 }
 
 bool ebpf_maps_load(struct ebpf_maps **maps, GError **error)
@@ -266,10 +311,22 @@ failed:
 
 /* ---- entries ---- */
 
+/* The kernel takes memory for entries out of a stock that it fills up behind the back of who takes from it
+ * (kernel/bpf/memalloc.c): thousands at a time find it empty, and have only to wait. */
+static bool update(int map, const void *key, const void *value, uint64_t flags)
+{
+	for (unsigned tries = 0; bpf_map_update_elem(map, key, value, flags) < 0; tries++) {
+		if (errno != ENOMEM || tries == STOCK_TRIES)
+			return false;
+		usleep(STOCK_PAUSE_US);
+	}
+	return true;
+}
+
 bool ebpf_put(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, const void *value, enum ebpf_put how,
               GError **error)
 {
-	if (bpf_map_update_elem(maps->fds[map], key, value, how == EBPF_NEW ? BPF_NOEXIST : BPF_ANY) == 0)
+	if (update(maps->fds[map], key, value, how == EBPF_NEW ? BPF_NOEXIST : BPF_ANY))
 		return true;
 	if (errno == E2BIG || errno == ENOSPC) /* hash, longest-prefix match */
 		return refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, names[map], sizes[map]);

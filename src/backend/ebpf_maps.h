@@ -13,9 +13,9 @@
 
 #define EBPF_FS "/sys/fs/bpf"
 #define EBPF_TOP EBPF_FS "/fipmeter"
-#define EBPF_PINS EBPF_TOP "/1" /* METER_LAYOUT */
+#define EBPF_PINS EBPF_TOP "/2" /* METER_LAYOUT */
 
-enum ebpf_map { EBPF_PROGRAMS, EBPF_ROUTERS, EBPF_STATES, EBPF_ADDRESSES, EBPF_PREFIXES, EBPF_COUNTERS, EBPF_MAPS };
+enum ebpf_map { EBPF_PROGRAMS, EBPF_ROUTERS, EBPF_CLASSES, EBPF_ADDRESSES, EBPF_PREFIXES, EBPF_COUNTERS, EBPF_MAPS };
 
 struct ebpf_maps {
 	int fds[EBPF_MAPS];
@@ -35,8 +35,11 @@ void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */
 /* Removes all pins, links included: what nobody has open is gone. */
 void ebpf_maps_unpin(void);
 
-/* Pins again what somebody has unpinned.  False if that cannot be. */
-bool ebpf_maps_keep(const struct ebpf_maps *maps);
+/* Does the program of the routers count?  Ours is put there anew if somebody has taken it away, and false returned. */
+bool ebpf_maps_count(const struct ebpf_maps *maps);
+
+/* Pins again what somebody has unpinned, after mounting what he has unmounted.  False if that cannot be. */
+bool ebpf_maps_keep(struct ebpf_maps *maps);
 
 /* ---- entries ---- */
 

@@ -11,29 +11,45 @@
 
 /* ---- words ---- */
 
+uint32_t standing_class(const struct standing *standing, const char *class_name)
+{
+	const GPtrArray *names = standing->classes->names;
+
+	for (unsigned i = 0; i < names->len; i++)
+		if (!g_strcmp0(names->pdata[i], class_name))
+			return i;
+	return METER_CLASSES;
+}
+
+/* A class without a number has no counters: what is found for it is nobody's. */
 struct meter_counter_key standing_counter(const struct standing *standing, const struct meter_key *key)
 {
-	struct meter_counter_key counter = { .slot = standing->router.slot, .kind = key->kind };
-	uint32_t address = htonl(key->address);
+	uint32_t address = htonl(key->address), class_id = standing_class(standing, key->class_name);
+	struct meter_counter_key counter = { .slot = standing->router.slot, .kind = key->kind, .class_id = class_id };
 
+	if (class_id == METER_CLASSES)
+		counter.kind = METER_LOST - 1;
 	memcpy(counter.address, &address, sizeof address);
-	strncpy(counter.class_name, key->class_name, sizeof counter.class_name - 1);
 	return counter;
 }
 
-bool standing_meter(const struct meter_counter_key *counter, struct meter_key *key)
+bool standing_meter(const struct standing *standing, const struct meter_counter_key *counter, struct meter_key *key)
 {
-	char class_name[METER_CLASS_LEN + 1] = "";
+	const GPtrArray *names = standing->classes->names;
 	uint32_t address;
 
-	memcpy(class_name, counter->class_name, METER_CLASS_LEN);
 	memcpy(&address, counter->address, sizeof address);
-	if (counter->kind > KIND_UNATTRIBUTED || !class_name_is_valid(class_name))
+	if (counter->kind > KIND_UNATTRIBUTED || counter->class_id >= names->len || !names->pdata[counter->class_id])
 		return false;
 	key->kind = counter->kind;
 	key->address = ntohl(address);
-	key->class_name = g_intern_string(class_name);
+	key->class_name = names->pdata[counter->class_id];
 	return true;
+}
+
+uint32_t standing_table(const struct standing *standing)
+{
+	return standing->router.table & ~METER_HAS_UNATTRIBUTED;
 }
 
 struct meter_counter_key standing_lost(const struct standing *standing)
@@ -44,7 +60,7 @@ struct meter_counter_key standing_lost(const struct standing *standing)
 struct meter_address_key standing_address(const struct standing *standing, const struct ebpf_address *address)
 {
 	return (struct meter_address_key){
-		.slot = standing->router.slot, .address = htonl(address->address), .kind = address->kind,
+		.address = htonl(address->address), .slot = standing->router.slot, .kind = address->kind,
 	};
 }
 
@@ -59,12 +75,10 @@ struct meter_prefix_key standing_prefix(uint32_t table, const struct prefix *pre
 
 static guint counter_hash(const void *key)
 {
-	const guint32 *words = key;
-	guint hash = 5381;
+	guint32 words[2];
 
-	for (unsigned i = 0; i < sizeof(struct meter_counter_key) / sizeof *words; i++)
-		hash = hash * 33 + words[i];
-	return hash;
+	memcpy(words, key, sizeof words);
+	return words[0] * 2654435761U + words[1];
 }
 
 static gboolean counter_equal(const void *a, const void *b)
@@ -72,11 +86,12 @@ static gboolean counter_equal(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct meter_counter_key)) == 0;
 }
 
-static struct standing *standing_new(uint64_t cookie)
+static struct standing *standing_new(const struct standings *standings, uint64_t cookie)
 {
 	struct standing *standing = g_new0(struct standing, 1);
 
-	standing->cookie = cookie;
+	standing->cookie = standing->router.cookie = cookie;
+	standing->classes = &standings->classes;
 	standing->addresses = g_array_new(FALSE, FALSE, sizeof(struct ebpf_address));
 	standing->prefixes = g_array_new(FALSE, FALSE, sizeof(struct ebpf_prefix));
 	standing->old = g_array_new(FALSE, FALSE, sizeof(struct meter_prefix_key));
@@ -119,7 +134,7 @@ struct standing *standings_add(struct standings *standings, uint64_t cookie, con
 		slot++;
 	if (slot == METER_ROUTERS)
 		return NULL;
-	standing = standing_new(cookie);
+	standing = standing_new(standings, cookie);
 	standing->router.slot = slot;
 	g_strlcpy(standing->router.ns, ns, sizeof standing->router.ns);
 	g_strlcpy(standing->router.directory, directory, sizeof standing->router.directory);
@@ -132,6 +147,60 @@ void standings_forget(struct standings *standings, struct standing *standing)
 {
 	g_hash_table_remove(standings->slots, GUINT_TO_POINTER(standing->router.slot));
 	g_hash_table_remove(standings->routers, &standing->cookie);
+}
+
+bool standings_put(const struct ebpf_maps *maps, struct standings *standings, struct standing *standing, enum ebpf_put how,
+                   GError **error)
+{
+	struct meter_router *router = &standing->router;
+
+	router->version = router->version_too = ++standings->last_version;
+	router->seen = router->gateway_mark = 0;
+	return ebpf_put(maps, EBPF_ROUTERS, &standing->cookie, router, how, error);
+}
+
+/* ---- classes ---- */
+
+static bool put_class(const struct ebpf_maps *maps, uint32_t number, const char *name, GError **error)
+{
+	struct meter_class value = { .name = "" };
+
+	strncpy(value.name, name, sizeof value.name - 1);
+	return ebpf_put(maps, EBPF_CLASSES, &number, &value, EBPF_ANY, error);
+}
+
+bool standings_name_class(const struct ebpf_maps *maps, struct standings *standings, const char *class_name, GError **error)
+{
+	GPtrArray *names = standings->classes.names;
+	struct standing any = { .classes = &standings->classes };
+
+	if (standing_class(&any, class_name) < METER_CLASSES)
+		return true;
+	if (names->len == METER_CLASSES) {
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED, "there are %d names of classes already", METER_CLASSES);
+		return false;
+	}
+	if (!put_class(maps, names->len, class_name, error))
+		return false;
+	g_ptr_array_add(names, (void *)g_intern_string(class_name));
+	return true;
+}
+
+/* Numbers are given in order.  The first one is what the program calls `cloud`. */
+static GPtrArray *read_classes(const struct ebpf_maps *maps)
+{
+	GPtrArray *names = g_ptr_array_new();
+
+	g_ptr_array_add(names, (void *)g_intern_string("cloud"));
+	for (uint32_t i = 1; i < METER_CLASSES; i++) {
+		struct meter_class value;
+
+		if (!ebpf_get(maps, EBPF_CLASSES, &i, &value) || !value.name[0])
+			break;
+		value.name[METER_CLASS_LEN - 1] = '\0';
+		g_ptr_array_add(names, (void *)(class_name_is_valid(value.name) ? g_intern_string(value.name) : NULL));
+	}
+	return names;
 }
 
 /* ---- reading ---- */
@@ -151,13 +220,14 @@ static struct standing *at_slot(const struct reading_maps *reading, uint32_t slo
 static void take_router(const void *key, void *data)
 {
 	struct reading_maps *reading = data;
-	struct standing *standing = standing_new(*(const uint64_t *)key);
+	struct standing *standing = standing_new(reading->standings, *(const uint64_t *)key);
 
 	if (!ebpf_get(reading->maps, EBPF_ROUTERS, key, &standing->router) || standing->router.slot >= METER_ROUTERS ||
-	    !ebpf_get(reading->maps, EBPF_STATES, &standing->router.slot, &standing->state)) {
+	    standing->router.cookie != standing->cookie) {
 		standing_free(standing);
 		return;
 	}
+	reading->standings->last_version = MAX(reading->standings->last_version, standing->router.version);
 	standing->router.tag[METER_TAG_LEN] = '\0';
 	standing->router.ns[METER_NS_LEN - 1] = '\0';
 	standing->router.directory[METER_DIRECTORY_LEN - 1] = '\0';
@@ -176,6 +246,7 @@ static void take_address(const void *data, void *user_data)
 	if (!standing || !ebpf_get(reading->maps, EBPF_ADDRESSES, key, &value))
 		return;
 	entry.owner = ntohl(value.owner);
+	entry.local = value.local;
 	g_array_append_val(standing->addresses, entry);
 }
 
@@ -184,7 +255,6 @@ static void take_prefix(const void *data, void *user_data)
 	const struct meter_prefix_key *key = data;
 	struct reading_maps *reading = user_data;
 	struct ebpf_prefix entry = { .prefix = { .address = ntohl(key->address), .length = key->prefixlen - 32 } };
-	char class_name[METER_CLASS_LEN + 1] = "";
 	struct standing *standing;
 	struct meter_prefix value;
 
@@ -195,12 +265,11 @@ static void take_prefix(const void *data, void *user_data)
 	standing = at_slot(reading, value.router);
 	if (!standing)
 		return;
-	if (key->table != (standing->state.table & ~METER_HAS_UNATTRIBUTED)) {
+	if (key->table != standing_table(standing) || value.class_id >= standing->classes->names->len) {
 		g_array_append_val(standing->old, *key);
 		return;
 	}
-	memcpy(class_name, value.class_name, METER_CLASS_LEN);
-	entry.class_name = g_intern_string(class_name);
+	entry.class_name = standing->classes->names->pdata[value.class_id];
 	entry.local = value.local;
 	g_array_append_val(standing->prefixes, entry);
 }
@@ -235,6 +304,7 @@ struct standings *standings_read(const struct ebpf_maps *maps, GError **error)
 
 	reading.standings->routers = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, standing_free);
 	reading.standings->slots = g_hash_table_new(NULL, NULL);
+	reading.standings->classes.names = read_classes(maps);
 	reading.by_slot = g_ptr_array_new();
 	g_ptr_array_set_size(reading.by_slot, METER_ROUTERS);
 	done = ebpf_each(maps, EBPF_ROUTERS, sizeof(uint64_t), take_router, &reading, error) &&
@@ -256,5 +326,6 @@ void standings_free(struct standings *standings)
 		return;
 	g_hash_table_unref(standings->routers);
 	g_hash_table_unref(standings->slots);
+	g_ptr_array_unref(standings->classes.names);
 	g_free(standings);
 }

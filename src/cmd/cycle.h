@@ -12,6 +12,7 @@
 /* Why not all was counted. */
 #define CYCLE_BROKEN "rules of ours were found changed or missing"
 #define CYCLE_NEW_SUBNET "a subnet appeared between two looks, what it sent was not counted"
+#define CYCLE_REPLACED "another namespace had come under the name before anybody looked"
 #define CYCLE_BEHIND "a change could not be followed when it was seen"
 
 /* Last readings of the namespaces that are gone, which are closed by that. */

@@ -123,6 +123,8 @@ static bool settle_remains(struct node *node, struct backend *backend, const str
 	last = backend->read(backend, &place, &refusal);
 	if (last && !last->intact)
 		last->missed = CYCLE_BROKEN;
+	else if (last && g_hash_table_contains(node->sites, remains->ns))
+		last->missed = CYCLE_REPLACED; /* and nobody knows since when that has had traffic */
 	if (last && last->generation)
 		ledger_end(node->ledger, plan, last, batch);
 	done = cycle_commit(node, batch, error);

@@ -18,6 +18,6 @@ def flavours(full=("nft", "legacy"), short=("nft",)):
     return pytest.mark.parametrize("flavour", times(full, short), indirect=True)
 
 
-def backends(full=("nft", "iptables"), short=("nft", "iptables")):
-    """A mark: for which back ends the test runs. Without it: for both."""
+def backends(full=("nft", "iptables", "ebpf"), short=("nft", "iptables")):
+    """A mark: for which back ends the test runs. Without it: for all."""
     return pytest.mark.parametrize("backend", [f"count-{name}" for name in times(full, short)], indirect=True)

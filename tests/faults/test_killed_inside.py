@@ -18,10 +18,12 @@ from witness import lead_to
 EACH = times(20, 2)         # times at each step, there and back together
 SAMPLE = 4                  # steps of the short run, of those where something has just been made, or is about to be
 DECISIVE = {"pwrite64", "fdatasync", "fsync", "rename", "setsockopt", "membarrier"}
-STEPS = "sendto,sendmsg,setsockopt,pwrite64,fdatasync,fsync,write,ftruncate,rename,unlink,membarrier"
+# What bpf(2) changes; all else that it is asked for is a question.
+BPF = {f"bpf BPF_{what}" for what in ("MAP_UPDATE_ELEM", "MAP_DELETE_ELEM", "OBJ_PIN", "LINK_CREATE")}
+STEPS = "sendto,sendmsg,setsockopt,pwrite64,fdatasync,fsync,write,ftruncate,rename,unlink,membarrier,bpf"
 SIZE = 100
 NEW, OTHER_GATEWAY = "198.51.100.120", "198.51.100.90"
-OTHER = {"nft": "iptables", "iptables": "nft"}
+OTHER = {"nft": "iptables", "iptables": "nft", "ebpf": "nft"}
 
 pytestmark = [pytest.mark.own_lab("r1"), flavours(full=("nft",))]
 
@@ -168,10 +170,10 @@ def steps(change, meter, log):
 def chosen(calls):
     """The numbers of the steps to be killed at. In the midst of what a transaction writes it makes no difference where."""
     numbers = [number for number, around in enumerate(zip(["", *calls], calls, [*calls[1:], ""]), 1)
-               if set(around) != {"pwrite64"}]
+               if set(around) != {"pwrite64"} and (not around[1].startswith("bpf ") or around[1] in BPF)]
     if FULL:
         return numbers
-    decisive = [number for number in numbers if {calls[number - 1], calls[number - 2]} & DECISIVE]
+    decisive = [number for number in numbers if {calls[number - 1], calls[number - 2]} & (DECISIVE | BPF)]
     return sorted(random.sample(decisive, SAMPLE))
 
 

@@ -9,6 +9,7 @@ import random
 import signal
 import time
 
+import pins
 import pytest
 from accounts import FIP
 from books import booked, check, gaps, length_s
@@ -45,11 +46,12 @@ class Neighbour:
     def __init__(self, lab):
         self.lab = lab
         self.neutron = lab.run("r1", [lab.iptables_save])
-        self.saved = None
+        self.saved = self.counters = None
         self.extra = 0          # bytes sent in the midst of it
 
     def keep(self):
         self.saved = save(self.lab)
+        self.counters = pins.of_address(self.lab, "counters", KNOWN)
 
     def sh(self, text, **options):
         sh(self.lab, text, **options)
@@ -171,13 +173,59 @@ class Neighbour:
         self.sh("ipset add $(ipset list -name | grep _in_internet | head -1) 192.0.2.1")
 
 
+    # --- pins, links and maps of ebpf ---
+
+    def run(self, text):
+        done = self.lab.sh(["sh", "-ec", text])
+        assert not done.returncode, done.stderr
+
+    def ebpf_remove_our_link(self):
+        self.run(f"rm {pins.link_of(self.lab, 'r1')}")
+
+    def ebpf_remove_all_pins(self):
+        self.run("rm -r /sys/fs/bpf/fipmeter")
+
+    def ebpf_unmount(self):
+        self.run("umount -l /sys/fs/bpf")
+
+    def ebpf_unpin_the_maps(self):
+        self.run(f"cd {pins.PINS}; rm programs routers classes addresses prefixes counters")
+
+    def ebpf_delete_a_counter(self):
+        for key in pins.of_address(self.lab, "counters", KNOWN):
+            pins.delete(self.lab, "counters", key)
+
+    def ebpf_zero_a_counter(self):
+        for key, value in self.counters.items():
+            pins.put(self.lab, "counters", key, [bytes(len(each)) for each in value])
+
+    def ebpf_restore_old_counters(self):
+        for key, value in self.counters.items():
+            pins.put(self.lab, "counters", key, value)
+
+    def ebpf_delete_an_address(self):
+        for key in pins.of_address(self.lab, "addresses", KNOWN):
+            pins.delete(self.lab, "addresses", key)
+
+    def ebpf_delete_the_router(self):
+        for key in pins.dump(self.lab, "routers"):
+            pins.delete(self.lab, "routers", key)
+
+    def ebpf_delete_the_prefixes(self):
+        for key in pins.dump(self.lab, "prefixes"):
+            pins.delete(self.lab, "prefixes", key)
+
+    def ebpf_take_the_program(self):
+        pins.delete(self.lab, "programs", bytes(4))
+
+
 EVERYBODY = ["flush_filter_and_raw", "flush_and_delete_chains_of_mangle", "zero", "restore_an_old_save",
              "nft_flush_ruleset"]
 
 
 # Nothing of ours suffers, so nothing has to be declared.
 HARMLESS = {"flush_filter_and_raw", "flush_and_delete_chains_of_mangle", "zero", "restore_an_old_save",
-            "legacy_zero_mangle", "legacy_restore_an_old_save"}
+            "legacy_zero_mangle", "legacy_restore_an_old_save", "ebpf_unpin_the_maps"}
 
 
 def breaks(name, backend):
@@ -185,7 +233,7 @@ def breaks(name, backend):
 
 
 def acts(backend):
-    prefix = ("nft_",) if backend == "nft" else ("legacy_", "ipset_")
+    prefix = {"nft": ("nft_",), "iptables": ("legacy_", "ipset_"), "ebpf": ("ebpf_",)}[backend]
     return EVERYBODY + [name for name in dir(Neighbour) if name.startswith(prefix) and name not in EVERYBODY]
 
 
@@ -194,6 +242,8 @@ def stands(lab, backend):
     if backend == "nft":
         table = lab.sh(["nft", "list", "table", "ip", "fipmeter"], ns="r1").stdout
         return "hook prerouting" in table and f"{KNOWN} : " in table
+    if backend == "ebpf":
+        return pins.counts(lab, "r1", KNOWN)
     rules = [line for line in lab.run("r1", ["iptables-legacy-save", "-t", "mangle"]).splitlines()
              if line.startswith("-A PREROUTING")]
     return any("-j fipmeter" in line for line in rules) and "-j ACCEPT" not in rules[0]
@@ -226,7 +276,7 @@ def suffer(lab, meter, neighbour, name):
     getattr(neighbour, name)()
     begun = time.monotonic()
     between = burst(lab, 3) + neighbour.extra
-    if meter.backend == "iptables":
+    if meter.backend != "nft":
         meter.signal(signal.SIGUSR1)        # its interval is over: one sample
     wait_for(lambda: stands(lab, meter.backend), f"our counters to stand after {name}")
     took = time.monotonic() - begun

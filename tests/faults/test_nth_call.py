@@ -25,8 +25,8 @@ CALLS = {"openat": "EMFILE", "read": "EIO", "pread64": "EIO", "write": "ENOSPC",
          "fdatasync": "EIO", "ftruncate": "ENOSPC", "rename": "EIO", "close": "EIO", "newfstatat": "EIO", "fcntl": "EAGAIN",
          "flock": "ENOLCK", "getdents64": "EIO", "sendto": "ENOBUFS", "recvmsg": "ENOBUFS", "recvfrom": "EIO", "socket": "EMFILE",
          "bind": "ENOMEM", "getsockopt": "ENOMEM", "setsockopt": "ENOMEM", "setns": "EPERM", "membarrier": "EINVAL",
-         "mmap": "ENOMEM"}
-RUNNING = ["openat", "read", "pwrite64", "fsync", "fdatasync", "sendto", "recvmsg", "socket", "getsockopt", "setsockopt", "setns"]
+         "mmap": "ENOMEM", "bpf": "ENOMEM"}
+RUNNING = ["openat", "read", "pwrite64", "fsync", "fdatasync", "sendto", "recvmsg", "socket", "getsockopt", "setsockopt", "setns", "bpf"]
 LOADER = 127
 SHORT = 14      # so many of them in the short run
 LAST = 5000     # no cycle has so many calls: a run that reaches this does not come to an end

@@ -8,6 +8,7 @@ import pytest
 from accounts import FAR, FIP, GATEWAY, expect, floating
 from fiplab import neutron
 from metering import wait_for
+from pins import PINS, cookie, links
 from witness import Witness, stream
 
 A = floating("a")
@@ -25,15 +26,8 @@ def standing(lab, router):
     tables = lab.run(router, ["nft", "list", "tables"])
     sets = lab.run(router, ["ipset", "list", "-name"])
     rules = lab.run(router, ["iptables-legacy-save", "-t", "mangle"])
-    links = lab.sh(["ls", "/sys/fs/bpf/fipmeter/1"]).stdout
     return {name for name, there in (("nft", "fipmeter" in tables), ("iptables", "fipmeter" in sets + rules),
-                                     ("ebpf", f"link-{cookie(lab, router)}" in links)) if there}
-
-
-def cookie(lab, router):
-    """The cookie of a router's namespace (SO_NETNS_COOKIE)."""
-    ask = "import socket; print(int.from_bytes(socket.socket().getsockopt(socket.SOL_SOCKET, 71, 8), 'little'))"
-    return int(lab.run(router, ["/usr/bin/python3", "-c", ask]))
+                                     ("ebpf", f"link-{cookie(lab, router)}" in links(lab))) if there}
 
 
 def test_auto_takes_nft(lab, meter):
@@ -157,7 +151,7 @@ def test_sets_that_somebody_empties_and_rules_that_somebody_takes_are_made_again
         breaks = [["nft", "flush", "table", "ip", "fipmeter"], ["nft", "delete", "chain", "ip", "fipmeter", "prerouting"],
                   ["nft", "delete", "table", "ip", "fipmeter"]]
     elif backend == "ebpf":
-        breaks = [["rm", f"/sys/fs/bpf/fipmeter/1/link-{cookie(lab, 'r1')}"], ["rm", "-r", "/sys/fs/bpf/fipmeter"]]
+        breaks = [["rm", f"{PINS}/link-{cookie(lab, 'r1')}"], ["rm", "-r", "/sys/fs/bpf/fipmeter"]]
     else:
         breaks = [["ipset", "flush", "fipmeter_public"], ["ipset", "flush", "fipmeter_in_internet"],
                   ["iptables-legacy", "-t", "mangle", "-F", "PREROUTING"], ["iptables-legacy", "-t", "mangle", "-F"],

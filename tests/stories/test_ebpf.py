@@ -2,24 +2,22 @@
 """What is peculiar to the back end ebpf: counters that outlive a namespace and an agent, pins, and maps that can be full."""
 
 import signal
+import struct
 import subprocess
 
+import pins
 import pytest
-from accounts import FIP, expect, floating
+from accounts import FAR, FIP, GATEWAY, expect, floating
 from metering import wait_for
-from test_backends import cookie, packets, standing
-from witness import Witness, stream
+from pins import PINS, cookie, links
+from test_backends import packets, standing
+from witness import Witness, lead_to, stream
 
 A, F = floating("a"), floating("f")
-PINS = "/sys/fs/bpf/fipmeter/1"
 ADDRESSES = 1 << 18  # as many as the map takes: bpf/meter.h
 
 pytestmark = [pytest.mark.own_lab("r1", "r2"), pytest.mark.parametrize("backend", ["ebpf"], indirect=True),
               pytest.mark.parametrize("flavour", ["nft"], indirect=True)]
-
-
-def links(lab):
-    return {name for name in lab.sh(["ls", PINS]).stdout.split() if name.startswith("link-")}
 
 
 def gaps(meter, router):
@@ -49,7 +47,9 @@ def test_a_router_that_comes_back_under_its_name_is_another_one(lab, meter):
     meter.kill()
     lab.router_drop("r2")
     lab.router_add("r2", redraw=True)
+    lab.send("far", FIP["f"], proto="udp", count=4, bytes=100)  # nobody counts in the new one yet
     meter.start()
+    assert gaps(meter, "r2") == ["another namespace had come under the name before anybody looked"]
     lab.send("far", FIP["f"], proto="udp", count=5, bytes=100)
     meter.sample()
     expect(lab, meter.usage(), {(*F, "internet"): (8, 800, 0, 0)})
@@ -75,7 +75,7 @@ DELETE_ONE = f"""
 import json, subprocess, sys
 for entry in json.load(sys.stdin):
     at = bytes(int(each, 16) for each in entry["key"])
-    if at[8:12] == bytes({[int(part) for part in FIP["a"].split(".")]}):
+    if at[:4] == bytes({[int(part) for part in FIP["a"].split(".")]}):
         subprocess.run(["bpftool", "map", "delete", "pinned", "{PINS}/counters", "key", *map(str, at)], check=True)
         break
 """.replace("'", '"')
@@ -148,6 +148,69 @@ def test_an_agent_of_another_netns_directory_leaves_these_routers_alone(lab, met
     expect(lab, meter.usage(), {(*A, "internet"): (3, 300, 0, 0)})
 
 
+def test_pins_of_another_version_are_named_and_left_alone(lab, meter):
+    """They count on by maps that this one cannot read: both at once would be one more than is read."""
+    other = "/sys/fs/bpf/fipmeter/999"
+    lab.sh(["sh", "-ec", f"mkdir -p {other}"])
+    assert f"{other} is of another version" in meter.once(status=1).stderr
+    assert not lab.sh(["test", "-e", PINS]).returncode == 0
+    lab.sh(["rmdir", other])
+    meter.once()
+    assert len(links(lab)) == 2
+
+
+# --- what is kept of the namespace's routes ---
+
+MARK = slice(16, 24)            # in the values of bpf/meter.h
+GATEWAY_MARK = slice(80, 88)
+
+
+def counted(lab, address, way):
+    """Packets that the kernel has counted so far, in or out."""
+    found = pins.of_address(lab, "counters", address).values()
+    return sum(struct.unpack("<4Q", each)[1 if way == "in" else 3] for values in found for each in values)
+
+
+def is_marked(lab):
+    """What the routes said of a's addresses, and of the gateway address, is kept."""
+    addresses = [entries.values() for entries in (pins.of_address(lab, "addresses", lab.fixed("a")),
+                                                  pins.of_address(lab, "addresses", FIP["a"]))]
+    routers = pins.dump(lab, "routers")
+    return all(any(any(value[MARK]) for value in values) for values in addresses) and any(
+        any(value[GATEWAY_MARK]) for value in routers.values())
+
+
+FLOWS = [("far", FIP["a"], FIP["a"], "in"), ("a", FAR, FIP["a"], "out"), ("far", GATEWAY["r1"], GATEWAY["r1"], "in"),
+         ("c", FAR, GATEWAY["r1"], "out")]
+
+
+def more(lab):
+    """How many more packets count after five of each flow: {(address, way): packets}."""
+    before = {flow: counted(lab, *flow[2:]) for flow in FLOWS}
+    for who, to, *_ in FLOWS:
+        lab.send(who, to, proto="udp", count=5, bytes=100)
+    return {flow[2:]: counted(lab, *flow[2:]) - before[flow] for flow in FLOWS}
+
+
+def test_what_routes_have_said_holds_until_they_change(lab, meter):
+    """Not one packet longer: neither when an address goes, nor when a subnet does; and it comes back with them."""
+    every = {flow[2:]: 5 for flow in FLOWS}
+    meter.once()
+    lead_to(lab, "r1", FIP["a"])
+    lead_to(lab, "r1", GATEWAY["r1"])
+    wait_for(lambda: more(lab) == every and is_marked(lab), "routes to have been as they are for a while")
+    assert more(lab) == every
+    router = lab.routers["r1"]
+    inside = router.internal[0].device
+    for verb, *what in (["addr", f"{FIP['a']}/32", "dev", router.qg], ["route", "10.0.1.0/24", "dev", inside]):
+        lab.run("r1", ["ip", verb, "del", *what])
+        gone = {(FIP["a"], "in"): 0} if verb == "addr" else {(FIP["a"], "out"): 0, (GATEWAY["r1"], "out"): 0}
+        assert more(lab) == {**every, **gone}, what
+        lab.run("r1", ["ip", verb, "add", *what])
+        assert more(lab) == every, what
+        wait_for(lambda: more(lab) == every and is_marked(lab), "routes to have been as they are for a while")
+
+
 # --- full maps ---
 
 FILL = """
@@ -159,11 +222,24 @@ def bpf(command, *words):
 path = ctypes.create_string_buffer(sys.argv[1].encode())
 fd, _ = bpf(7, "<QII", ctypes.addressof(path), 0, 0)
 count = int(sys.argv[2])
-keys = ctypes.create_string_buffer(b"".join(struct.pack("<III", 1 << 20, n, 0) for n in range(count)))
-values = ctypes.create_string_buffer(16 * count)
+keys = ctypes.create_string_buffer(b"".join(struct.pack("<IHH", n, 65535, 0) for n in range(count)))
+values = ctypes.create_string_buffer(24 * count)
 number = {"put": 26, "drop": 27}[sys.argv[3]]
 bpf(number, "<QQQQIIQQ", 0, 0, ctypes.addressof(keys), ctypes.addressof(values), count, fd, 0, 0)
 """
+
+
+def test_thousands_of_floating_ips_at_once_have_counters(lab, meter):
+    """More entries than the kernel has memory at hand for: it makes more when it is asked again."""
+    numbers = range(5000)
+    rules = [f"-A neutron-l3-agent-PREROUTING -d 198.18.{n // 250}.{n % 250 + 1}/32 -j DNAT "
+             f"--to-destination 10.200.{n // 250}.{n % 250 + 1}" for n in numbers]
+    lab.run("r1", [lab.iptables_restore, "--noflush", "-w", "10"], input="\n".join(["*nat", *rules, "COMMIT\n"]))
+    for _ in range(3):
+        meter.once()
+        found = meter.query("SELECT count(DISTINCT address) AS count FROM meter WHERE closed_us = 0 AND address LIKE '198.18.%'")
+        assert found[0]["count"] == len(numbers)
+        meter.detach()
 
 
 def test_a_map_that_is_full_is_told_and_others_go_on(lab, meter):

@@ -3,7 +3,6 @@
 own counts what really came. What was not counted must stand as a gap; what was counted is on the right bill.
 """
 
-import json
 import os
 import signal
 import sqlite3
@@ -11,6 +10,7 @@ import stat
 import time
 from contextlib import closing
 
+import pins
 import pytest
 from accounts import FAR, FIP, GATEWAY
 from metering import wait_for
@@ -39,17 +39,10 @@ def gaps(meter, router, address=None):
     return [row for row in meter.coverage(router) if row["state"] == "gap" and address in (None, row["address"])]
 
 
-def in_map(meter, name, address):
-    """Has a map of ebpf the address in one of its keys, from byte 8 on?"""
-    dump = meter.lab.sh(["bpftool", "-j", "map", "dump", "pinned", f"/sys/fs/bpf/fipmeter/1/{name}"]).stdout
-    wanted = [f"0x{int(part):02x}" for part in address.split(".")]
-    return any(entry["key"][8:12] == wanted for entry in json.loads(dump or "[]"))
-
-
 def has_subnet(meter):
     """Is 10.0.2.0/24 local, as far as the kernel has been told?"""
     if meter.backend == "ebpf":
-        return in_map(meter, "prefixes", "10.0.2.0")
+        return bool(pins.of_address(meter.lab, "prefixes", "10.0.2.0"))
     listing = meter.lab.run("r1", ["sh", "-c", "nft list set ip fipmeter local; ipset list"])
     return "10.0.2" in listing.replace("10.0.2.15", "").replace("10.0.2.14", "")
 
@@ -57,7 +50,7 @@ def has_subnet(meter):
 def is_counted(meter, router, address):
     """Has the kernel counters for that address there?"""
     if meter.backend == "ebpf":
-        return in_map(meter, "counters", address)
+        return bool(pins.of_address(meter.lab, "counters", address))
     listing = meter.lab.run(router, ["sh", "-c", "nft list ruleset; ipset list"])
     return f"{address}_vm_in_internet" in listing or f"snat_{address}_in_internet" in listing
 
