@@ -79,6 +79,8 @@ static void look_at(struct node *node, struct site *site)
 	         inventory_look(site->place.ns_fd, site->place.netfilter, site->ns, ruling(site), &error) : NULL;
 	if (!router) {
 		fall_behind(site, &now); /* of what it is to be */
+		site->overlooked |= site->dirty;
+		site->dirty = true;
 		node->again |= g_error_matches(error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED);
 		node_fail_site(node, site, error);
 		return;
@@ -91,7 +93,8 @@ static void look_at(struct node *node, struct site *site)
 	router->external |= site->gone; /* its devices went first; of its rules it is to be known what they asked for */
 	plan = plan_make(router, node->config->classes);
 	plan->standby &= !site->gone; /* without its addresses it only looks like one */
-	site->strayed |= site->late && site->plan && !plan_is_same(site->plan, plan);
+	site->strayed |= site->late && site->plan && (site->overlooked || !plan_is_same(site->plan, plan));
+	site->overlooked = false;
 	if (site->plan)
 		plan_keep_arrivals(plan, site->plan);
 	if (site->plan && site->unread)
@@ -160,21 +163,21 @@ bool look(struct node *node, enum look which, GError **error)
 	while (g_hash_table_iter_next(&each, NULL, &item)) {
 		struct site *site = item;
 
-		site->dirty |= which == LOOK_ALL;
 		if (node->all || site->dirty || site->gone)
 			g_ptr_array_add(node->turn, site);
 	}
 	g_ptr_array_sort(node->turn, compare_sites);
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
+		bool wanted = site->dirty || which == LOOK_ALL;
 
 		if (site->gone && site->place.ns_fd < 0) /* its last reading waits to be committed */
 			continue;
-		if (site->dirty && !site->gone)
+		if (wanted && !site->gone)
 			notice_end(node, site);
 		forget_cycle(site);
 		site->late = site->behind && clock_now().boot_us - site->behind_us >= PROMPT_US;
-		if (site->dirty && (!site->gone || !site->plan)) /* of one that was kept for us nothing is known */
+		if (wanted && (!site->gone || !site->plan)) /* of one that was kept for us nothing is known */
 			look_at(node, site);
 		else if (node->watch && !site->gone && site->router->flavour == FLAVOUR_NFT)
 			site->known_at = node->heard_at; /* nothing was heard */

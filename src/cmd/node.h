@@ -33,7 +33,7 @@ struct site {
 	struct instant since;      /* known_at when it fell behind: what is new came after that */
 	int64_t heard_us;          /* boot clock: when something was first heard of it since the last look; 0: nothing */
 	uint64_t legacy_nat;       /* fingerprint of its legacy nat table at the last look; 0: it has none */
-	bool dirty;                /* is to be looked at */
+	bool dirty;                /* is to be looked at: it has changed, or may have */
 	bool fresh;                /* this process has not acted in it yet */
 	bool gone;                 /* its name is no more, or is another's */
 	bool parted;               /* and its last reading is in the books */
@@ -49,6 +49,7 @@ struct site {
 	bool behind;               /* what counts is not known yet to be as the last look wants it */
 	int64_t behind_us;         /* boot clock: since when */
 	bool late;                 /* it was so for PROMPT_US when this cycle began: what it follows now had changed before */
+	bool overlooked;           /* something was heard of it, and the look at it failed: what that was nobody knows */
 	bool strayed;              /* while it was, a look wanted what the next one did not: nobody counted that */
 	bool unread;               /* what counts was changed, and no reading after that is in the books yet */
 	bool stale;                /* it was so already when this cycle began */
