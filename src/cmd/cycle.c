@@ -52,7 +52,7 @@ bool cycle_read_one(struct node *node, struct site *site)
 		return false;
 	}
 	/* Legacy tables make no event, so of a change in them nobody knows when it was. */
-	site->found->prompt = site->followed_us && !site->late && !site->stale && site->router &&
+	site->found->prompt = site->followed_us && !site->late && !site->stale && !site->unheard && site->router &&
 	                      site->router->flavour == FLAVOUR_NFT &&
 	                      site->found->at.boot_us - site->followed_us < PROMPT_US;
 	return true;
@@ -429,7 +429,7 @@ static void bury_dead(struct node *node, const GPtrArray *due)
 		struct site *site = due->pdata[i];
 		GError *error = NULL;
 
-		site->unread = false;
+		site->unread = site->unheard = false;
 		plan_forget_lent(site->plan);
 		if (!site->backend->bury(site->backend, &site->place, site->plan, site->found, &error))
 			node_fail_site(node, site, error);

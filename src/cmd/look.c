@@ -108,6 +108,7 @@ static void look_at(struct node *node, struct site *site)
 		site->known_at = now;
 	site->legacy_nat = legacy_nat;
 	site->followed_us = site->heard_us;
+	site->unheard |= !site->heard_us;
 	site->heard_us = 0;
 	site->dirty = false;
 }
@@ -221,11 +222,12 @@ struct hearing {
 	bool any, everything;
 };
 
+/* Of one that may have changed before, nobody knows when. */
 static void touch(struct site *site, int64_t at_us)
 {
-	site->dirty = true;
-	if (!site->heard_us)
+	if (!site->heard_us && (site->fresh || !site->dirty))
 		site->heard_us = at_us;
+	site->dirty = true;
 }
 
 static void take_event(enum watch_event event, const char *ns, void *data)

@@ -53,6 +53,7 @@ struct site {
 	bool strayed;              /* while it was, a look wanted what the next one did not: nobody counted that */
 	bool unread;               /* what counts was changed, and no reading after that is in the books yet */
 	bool stale;                /* it was so already when this cycle began */
+	bool unheard;              /* it was looked at without having been heard of, and no reading after that is in the books yet */
 	bool failed;
 };
 
