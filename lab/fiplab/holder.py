@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The process that keeps a lab alive: it sits in a mount namespace of its own with a tmpfs on /run/netns
-and a bpf file system on /sys/fs/bpf.
+"""The process that keeps a lab alive: it sits in a mount namespace of its own with a tmpfs on /run/netns,
+a bpf file system on /sys/fs/bpf and a lock of legacy tables that no other lab waits for.
 
 Run as `unshare --mount --propagation private holder.py NAME PARENT`. All namespaces of the lab are files in that
 tmpfs, so the end of this process (and of those inside the lab) is the end of everything. It dies with its parent, and
@@ -12,8 +12,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+XTABLES_LOCK = Path("/run/xtables.lock")
+
+
+def mount_lock():
+    """The file has no name any more: it is gone with the lab."""
+    XTABLES_LOCK.touch(mode=0o600)
+    with tempfile.NamedTemporaryFile(prefix="fipmeter-lab-") as lock:
+        subprocess.run(["mount", "--bind", lock.name, XTABLES_LOCK], check=True)
 
 
 def main():
@@ -27,6 +37,7 @@ def main():
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "fipmeter-lab", "/run/netns"], check=True)
     # As systemd does on a host. Where the kernel has no bpf(2), nobody will miss it.
     subprocess.run(["mount", "-t", "bpf", "-o", "mode=700", "bpf", "/sys/fs/bpf"], stderr=subprocess.DEVNULL)
+    mount_lock()
     print("ready", flush=True)
     if sys.stdin.readline() != "keep\n":
         return 0
