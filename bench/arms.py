@@ -67,7 +67,7 @@ def label(number):
 
 def neutron_meter_rules(lab, router):
     """neutron-metering-agent's (iptables driver): filter FORWARD, and for each label two chains. One label a floating IP with
-    a rule a direction is the least that tells addresses apart: it sums in and out, where a label for each would be twice that."""
+    a rule a direction is the least that tells addresses apart: it sums in and out; a label for each would be twice that."""
     labels = range(len(router.floating))
     lines = ["*filter", ":neutron-meter-FORWARD - [0:0]"]
     lines += [f":neutron-meter-{kind}-{label(number)} - [0:0]" for number in labels for kind in "lr"]
