@@ -103,7 +103,13 @@ class Agent:
         return [PROGRAM, command, "--config", self.config, "--state-dir", self.state, "--netns-dir", self.netns_dir, *more]
 
     def run(self, command, *more):
-        return self.lab.inside.run(self.argv(command, *more))
+        """Again while not all is done (status 4): others on the machine may have held the lock of legacy tables."""
+        for _ in range(30):
+            done = self.lab.inside.call(self.argv(command, *more))
+            if done.returncode != 4:
+                break
+            time.sleep(1)
+        return self.lab.inside.result(done, None)
 
     # --- in the background ---
 
