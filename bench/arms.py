@@ -67,7 +67,7 @@ def label(number):
 
 def neutron_meter_rules(lab, router):
     """neutron-metering-agent's (iptables driver): filter FORWARD, and for each label two chains. One label a floating IP with
-    a rule a direction is the least that tells addresses apart: it sums in and out, where a label for each would be twice that."""
+    a rule a direction is the least that tells addresses apart: it sums in and out; a label for each would be twice that."""
     labels = range(len(router.floating))
     lines = ["*filter", ":neutron-meter-FORWARD - [0:0]"]
     lines += [f":neutron-meter-{kind}-{label(number)} - [0:0]" for number in labels for kind in "lr"]
@@ -103,7 +103,13 @@ class Agent:
         return [PROGRAM, command, "--config", self.config, "--state-dir", self.state, "--netns-dir", self.netns_dir, *more]
 
     def run(self, command, *more):
-        return self.lab.inside.run(self.argv(command, *more))
+        """Again while not all is done (status 4): others on the machine may have held the lock of legacy tables."""
+        for _ in range(30):
+            done = self.lab.inside.call(self.argv(command, *more))
+            if done.returncode != 4:
+                break
+            time.sleep(1)
+        return self.lab.inside.result(done, None)
 
     # --- in the background ---
 

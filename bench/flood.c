@@ -87,7 +87,8 @@ static uint16_t header_sum(const struct iphdr *ip)
 	return (uint16_t)~sum;
 }
 
-static void add_frame(struct way *way, const struct ether_header *ethernet, uint32_t source, uint32_t destination, unsigned bytes)
+static void add_frame(struct way *way, const struct ether_header *ethernet, uint32_t source, uint32_t destination,
+                      unsigned bytes)
 {
 	uint8_t *frame = g_malloc0(sizeof *ethernet + bytes);
 	struct iovec vector = { frame, sizeof *ethernet + bytes };

@@ -44,8 +44,8 @@ class Figure:
         return Figure(mine - its for mine, its in zip(self.runs, other.runs, strict=True))
 
     def json(self, digits=3):
-        return {"median": round(self.median, digits), "noise": round(self.noise, digits), "least": round(min(self.runs), digits),
-                "most": round(max(self.runs), digits), "runs": len(self.runs)}
+        figures = {"median": self.median, "noise": self.noise, "least": min(self.runs), "most": max(self.runs)}
+        return {**{name: round(value, digits) for name, value in figures.items()}, "runs": len(self.runs)}
 
 
 def alternate(arms, times):
