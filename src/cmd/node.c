@@ -324,7 +324,7 @@ void node_close(struct node *node)
 
 void node_complain(struct node *node, const char *about, const char *message)
 {
-	if (g_strcmp0(g_hash_table_lookup(node->complaints, about), message))
+	if (!node->silent && g_strcmp0(g_hash_table_lookup(node->complaints, about), message))
 		cmd_log(CMD_WARNING, "%s %s", message, about);
 	g_hash_table_replace(node->said, g_strdup(about), g_strdup(message));
 }
