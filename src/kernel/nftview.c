@@ -150,6 +150,22 @@ static bool dump(struct netlink *netlink, uint16_t message, mnl_cb_t call, struc
 	return netlink_talk(netlink, nftnl_nlmsg_build_hdr(buffer, message, NFPROTO_UNSPEC, NLM_F_DUMP, 0), call, view, error);
 }
 
+/* Kernels before 4.16 know no flow tables. */
+static bool dump_flowtables(struct netlink *netlink, struct view *view, GError **error)
+{
+	GError *refusal = NULL;
+
+	if (dump(netlink, NFT_MSG_GETFLOWTABLE, take_flowtable, view, &refusal))
+		return true;
+	if (g_error_matches(refusal, NETLINK_ERROR, NETLINK_ERROR_UNSUPPORTED) ||
+	    g_error_matches(refusal, NETLINK_ERROR, NETLINK_ERROR_INVALID)) {
+		g_error_free(refusal);
+		return true;
+	}
+	g_propagate_error(error, refusal);
+	return false;
+}
+
 /* ---- rules ---- */
 
 static struct chain *find_chain(const struct view *view, uint8_t family, const char *table, const char *name)
@@ -359,7 +375,7 @@ bool nftview_each(struct netlink *netlink, int priority, const char *ours,
 		return false;
 	}
 	if (!dump(netlink, NFT_MSG_GETCHAIN, take_chain, &view, error) ||
-	    !dump(netlink, NFT_MSG_GETFLOWTABLE, take_flowtable, &view, error) || !read_rules(netlink, &view, error))
+	    !dump_flowtables(netlink, &view, error) || !read_rules(netlink, &view, error))
 		return false;
 	tell(&view, priority, call, data);
 	return true;
