@@ -380,6 +380,22 @@ def test_a_netns_directory_that_is_none_and_one_that_is_empty(patient, tmp_path)
     assert [each["level"] for each in told["findings"] if each["check"] == "namespaces"] == ["warning"]
 
 
+def test_what_passes_the_counters_by(lab, patient):
+    """On a kernel with flow tables, and with devices that offload, which the machine of the tests may not have."""
+    shim = PROGRAM.parent / "tests/faults/shim_offload.so"
+    devices = lab.routers["r2"].qg
+    under = ["env", f"LD_PRELOAD={shim}", f"FAULT_OFFLOAD={devices}", "ASAN_OPTIONS=verify_asan_link_order=0"]
+    with nft(patient, "r1", "inet fast", "chain onward { type filter hook forward priority 0; }"):
+        new = new_by(patient, under=under)
+    flows = {("offload", "problem" if router.name == "r1" else "warning", router.namespace) for router in lab.routers.values()}
+    assert new.keys() == flows
+    assert "flow table inet fast quick lets connections go past prerouting" in new[
+        ("offload", "problem", patient.namespace("r1"))]["text"]
+    texts = [each["text"] for each in patient.told(under=under)["findings"]
+             if each["check"] == "offload" and each["about"] == patient.namespace("r2")]
+    assert len(texts) == 2 and texts[1].startswith(f"device {devices} has hw-tc-offload on"), texts
+
+
 # --- for people ---
 
 def test_a_terminal_of_80_columns_shows_it_without_a_line_that_is_too_long_but_commands(lab, patient):
