@@ -160,6 +160,16 @@ static void ask_backends(struct facts *facts, struct node *node, const json_t *t
 
 /* ---- locks and tools of the host ---- */
 
+/* Does a process see the same namespaces under the same name?  Else its tools are of no use for them. */
+static bool shares_netns(long pid, const char *directory)
+{
+	g_autofree char *theirs = g_strdup_printf("/proc/%ld/root%s", pid, directory);
+	struct stat own, other;
+
+	return stat(directory, &own) == 0 && stat(theirs, &other) == 0 && own.st_dev == other.st_dev &&
+	       own.st_ino == other.st_ino;
+}
+
 static void ask_locks(struct facts *facts, const struct config *config)
 {
 	g_autoptr(GError) unseen = NULL, error = NULL;
@@ -167,9 +177,12 @@ static void ask_locks(struct facts *facts, const struct config *config)
 	g_autoptr(GPtrArray) files = config->xtables_lock ? xtlock_list(config->xtables_lock, &error) :
 	                             seen ? g_ptr_array_ref(seen) : NULL;
 
-	for (unsigned i = 0; seen && i < seen->len; i++)
-		if (((struct xtlock_file *)seen->pdata[i])->pid)
-			facts->l3_agent = ((struct xtlock_file *)seen->pdata[i])->pid;
+	for (unsigned i = 0; seen && i < seen->len; i++) {
+		long pid = ((struct xtlock_file *)seen->pdata[i])->pid;
+
+		if (pid && shares_netns(pid, facts->netns_dir))
+			facts->l3_agent = pid;
+	}
 	for (unsigned i = 0; files && i < files->len; i++) {
 		const struct xtlock_file *file = files->pdata[i];
 		struct lock_facts lock = { .path = g_strdup(file->path), .device = file->device, .inode = file->inode };

@@ -94,7 +94,7 @@ struct facts {
 	/* tools of the host */
 	enum host_iptables iptables;
 	bool has_iptables_nft, has_iptables_legacy, has_nft;
-	long l3_agent;                /* a process of Neutron's l3-agent; 0: none is seen */
+	long l3_agent;                /* a process of Neutron's l3-agent that sees the namespaces; 0: there is none */
 	/* clock */
 	char *clock_failure;
 	bool synchronised;

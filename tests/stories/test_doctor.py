@@ -6,6 +6,7 @@ tells shows what it says. All in one lab a flavour, with an agent that counts in
 import ctypes
 import json
 import os
+import subprocess
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -326,6 +327,46 @@ def test_the_trap_is_real(lab, patient):
         host = lab.sh([patient.tools / "iptables", "-t", "nat", "-S"], ns="r1")
         assert host.returncode == 0 and "DNAT" not in host.stdout
         assert f"the rules of {len(lab.routers)} routers are " in told["text"]
+
+
+CONTAINER = """mount --rbind /run/netns {place}; mount -t tmpfs none /run; mkdir /run/netns; mount --rbind {place} /run/netns
+[ {flavour} = nft ] || mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi
+touch {place}.ready; read end
+"""
+
+
+@contextmanager
+def l3_agent_in_a_container(patient):
+    """With a /run of its own but for the namespaces, and an iptables of the lab's flavour."""
+    script, place = patient.tools / "neutron-l3-agent", patient.tools / "place"
+    place.mkdir()
+    script.write_text(CONTAINER.format(place=place, flavour=patient.lab.flavour))
+    ready = place.with_suffix(".ready")
+    with patient.lab.popen(["unshare", "--mount", "sh", "-e", script], stdin=subprocess.PIPE) as process:
+        try:
+            wait_for(ready.exists, "the container to stand")
+            yield process.pid
+        finally:
+            process.kill()
+            ready.unlink()
+            place.rmdir()
+
+
+def test_on_a_host_without_tools_those_of_the_container_show_the_rules(lab, patient):
+    """The seed's own cloud: Neutron in a container, and nothing on the host that knows its flavour. The locks differ, too."""
+    hide = "for tool in nft-multi legacy-multi; do mount --bind /dev/null /usr/sbin/xtables-$tool; done\n" \
+           "mount --bind /dev/null /usr/sbin/nft"
+    with undone(lambda: (patient.tools / "iptables").unlink(), lambda: patient.use_iptables(lab.flavour)), \
+            l3_agent_in_a_container(patient) as pid:
+        patient.configure(lock=f"/proc/{pid}/root/run/xtables.lock")
+        found = patient.complaints(shell=hide)
+        patient.configure()
+        told = found[("tools", "warning", "")]
+        assert told["text"].startswith("there is no iptables on this host, but the rules of ")
+        assert told["command"].startswith(f"nsenter -t {pid} -m ip netns exec qrouter-")
+        shown = lab.sh(["sh", "-c", told["command"]])
+        assert shown.returncode == 0 and "SNAT" in shown.stdout, shown
+    assert f"/proc/{pid}/root/run/xtables.lock is another file" in found[("lock", "warning", "")]["text"]
 
 
 # --- what is planted around the program ---
