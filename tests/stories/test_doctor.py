@@ -85,6 +85,7 @@ def patient(lab, tmp_path_factory):
     patient = Patient(lab, tmp_path_factory.mktemp("doctor"))
     try:
         patient.meter.start()
+        wait_for(lambda: not {"agent", "metered"} & {check for check, _, _ in patient.complaints()}, "the agent to tell")
         yield patient
         patient.configure()
         patient.meter.leave()
@@ -123,8 +124,9 @@ def test_the_clock_is_as_the_kernel_says(patient):
 def test_it_changes_nothing(lab, patient, tmp_path):
     def all_there_is():
         files = [path for path in patient.meter.state.iterdir() if not path.name.endswith("-shm")]
-        return [{path: path.read_bytes() for path in files}, listings(lab, "r1"), listings(lab, "r3"),
-                lab.sh(["find", "/sys/fs/bpf", "/run/fipmeter", "/run/netns"]).stdout, lab.sh(["mount"]).stdout]
+        kernel = [{command: lines for command, lines in listings(lab, router).items() if "/sys/fs/bpf" not in command}
+                  for router in ("r1", "r3")]     # what is pinned may be another agent's
+        return [{path: path.read_bytes() for path in files}, kernel, lab.sh(["find", "/run/netns"]).stdout]
 
     before = all_there_is()
     for more in [], ["--all"], ["-o", "json"], ["--state-dir", tmp_path / "none"]:
@@ -133,6 +135,14 @@ def test_it_changes_nothing(lab, patient, tmp_path):
     with undone(lambda: patient.configure(lock=tmp_path / "xtables.lock"), patient.configure):
         patient.run()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_pins_and_mounts_nothing(lab, patient):
+    argv = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none /sys/fs/bpf; mount; "$@" >/dev/null || [ $? = 4 ]; '
+            "echo; mount; find /sys/fs/bpf", "sh", PROGRAM, *patient.meter.node_argv("doctor")]
+    done = lab.sh(argv)
+    before, after = done.stdout.split("\n\n")
+    assert done.returncode == 0 and after.splitlines() == [*before.splitlines(), "/sys/fs/bpf"], done
 
 
 # --- what is planted ---
