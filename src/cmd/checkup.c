@@ -24,6 +24,7 @@
 
 #define DAY_US (24 * 3600 * INT64_C(1000000))
 #define ABOUT_NS "namespace="
+#define SKIPPING ", skipping"
 #define BTF "/sys/kernel/btf/vmlinux"
 #define BPF_FS "/sys/fs/bpf"
 
@@ -301,6 +302,16 @@ static void adopt_backend(const struct node *node, struct site *site, const json
 			site->backend = node->backends[i];
 }
 
+/* What it stopped is the agent's affair. */
+static char *without_skipping(const char *complaint)
+{
+	g_autofree char *text = g_strdup(complaint);
+
+	if (g_str_has_suffix(text, SKIPPING))
+		text[strlen(text) - strlen(SKIPPING)] = '\0';
+	return g_steal_pointer(&text);
+}
+
 static void take_site(struct facts *facts, const struct node *node, struct site *site, const json_t *told)
 {
 	g_autofree char *about = g_strconcat(ABOUT_NS, site->ns, NULL);
@@ -317,7 +328,7 @@ static void take_site(struct facts *facts, const struct node *node, struct site 
 
 	if (site->failed && complaint) {
 		g_free(router->failure);
-		router->failure = g_strdup(complaint);
+		router->failure = without_skipping(complaint);
 	}
 	router->standby = site->router && plan_is_standby(site->router);
 	router->router = g_steal_pointer(&site->router);
@@ -337,7 +348,7 @@ static void take_strangers(struct facts *facts, const struct node *node)
 		if (!*ns || g_hash_table_contains(node->sites, ns))
 			continue;
 		stranger.ns = g_strdup(ns);
-		stranger.why = g_strdup(g_hash_table_lookup(node->said, each->data));
+		stranger.why = without_skipping(g_hash_table_lookup(node->said, each->data));
 		g_ptr_array_add(facts->strangers, g_memdup2(&stranger, sizeof stranger));
 	}
 }

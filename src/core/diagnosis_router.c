@@ -143,19 +143,19 @@ static void check_outside(struct diagnosis *diagnosis, const struct router_facts
 {
 	for (unsigned i = 0; i < facts->outside->len; i++) {
 		const struct outside *outside = &g_array_index(facts->outside, struct outside, i);
-		g_autofree char *address = address_to_string(outside->address);
+		g_autofree char *address = address_to_string(outside->address), *remedy = NULL;
 
 		if (is_explained(facts->router, outside))
 			continue;
+		remedy = g_strdup_printf("ask Neutron whose it is (openstack floating ip list --floating-ip-address %s): if nobody's, "
+		                         "take it away; else see the log of the l3-agent", address);
 		if (g_hash_table_contains(facts->forwarded, GUINT_TO_POINTER(outside->address)))
 			diagnosis_say(diagnosis, LEVEL_WARNING, "nothing to be done: bill it in another way", NULL, "%s has port "
 			              "forwardings alone, which are not metered: what comes in for it is in no bill, what its VMs send goes "
 			              "by the gateway address", address);
 		else
-			diagnosis_say(diagnosis, LEVEL_PROBLEM, "ask Neutron whose it is (openstack floating ip list "
-			              "--floating-ip-address): if nobody's, take it away; else see the log of the l3-agent",
-			              inside(diagnosis, "ip -4 addr"), "%s stands on an external device, but no nat rule translates it: its "
-			              "traffic is in no bill", address);
+			diagnosis_say(diagnosis, LEVEL_PROBLEM, remedy, inside(diagnosis, "ip -4 addr"), "%s stands on an external device, "
+			              "but no nat rule translates it: its traffic is in no bill", address);
 	}
 }
 

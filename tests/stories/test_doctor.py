@@ -305,7 +305,7 @@ FAULTS = {
     port_forwarding: [("addresses", "warning", "r1", f"{FORWARDED} has port forwardings alone", "bill it in another way", None)],
     small_mtu: [("mtu", "warning", "r2", " only 1400", "give the tenant network the MTU", "mtu 1400")],
     over_quota: [("store", "warning", "", "beyond its quota of 1.0 kB", "raise [store] quota", None)],
-    no_namespace: [("namespaces", "problem", JUNK, "skipping", "remove the file", None)],
+    no_namespace: [("namespaces", "problem", JUNK, "is a plain file, not a network namespace", "remove the file", None)],
     flushed: [("gaps", "warning", "r5", "1 gap in the last 24 hours", "docs/operate.md", None)],
 }
 
