@@ -105,7 +105,8 @@ static int take_chain(const struct nlmsghdr *header, void *data)
 	struct nftnl_chain *chain = nftnl_chain_alloc();
 	uint8_t family = header->nlmsg_len >= NLMSG_LENGTH(1) ? *(uint8_t *)mnl_nlmsg_get_payload(header) : 0;
 
-	if (sees_ipv4(family) && nftnl_chain_nlmsg_parse(header, chain) == 0 &&
+	if (sees_ipv4(family) && nftnl_chain_nlmsg_parse(header, chain) == 0 && nftnl_chain_is_set(chain, NFTNL_CHAIN_NAME) &&
+	    nftnl_chain_is_set(chain, NFTNL_CHAIN_TABLE) &&
 	    !g_str_equal(nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE), view->ours)) {
 		struct chain *taken = g_new0(struct chain, 1);
 
@@ -130,7 +131,8 @@ static int take_flowtable(const struct nlmsghdr *header, void *data)
 	struct view *view = data;
 	struct nftnl_flowtable *flowtable = nftnl_flowtable_alloc();
 
-	if (nftnl_flowtable_nlmsg_parse(header, flowtable) == 0) {
+	if (nftnl_flowtable_nlmsg_parse(header, flowtable) == 0 && nftnl_flowtable_is_set(flowtable, NFTNL_FLOWTABLE_NAME) &&
+	    nftnl_flowtable_is_set(flowtable, NFTNL_FLOWTABLE_TABLE)) {
 		struct flowtable *taken = g_new0(struct flowtable, 1);
 
 		taken->family = nftnl_flowtable_get_u32(flowtable, NFTNL_FLOWTABLE_FAMILY);
@@ -168,12 +170,13 @@ static bool dump_flowtables(struct netlink *netlink, struct view *view, GError *
 
 /* ---- rules ---- */
 
+/* NULL for a name that is NULL, too. */
 static struct chain *find_chain(const struct view *view, uint8_t family, const char *table, const char *name)
 {
 	for (unsigned i = 0; i < view->chains->len; i++) {
 		struct chain *chain = view->chains->pdata[i];
 
-		if (chain->family == family && g_str_equal(chain->table, table) && g_str_equal(chain->name, name))
+		if (chain->family == family && !g_strcmp0(chain->table, table) && !g_strcmp0(chain->name, name))
 			return chain;
 	}
 	return NULL;
@@ -224,7 +227,8 @@ static void take_expression(const struct view *view, struct chain *chain, const 
 		take_verdict(chain, (int)nftnl_expr_get_u32(expression, NFTNL_EXPR_IMM_VERDICT),
 		             nftnl_expr_get_str(expression, NFTNL_EXPR_IMM_CHAIN));
 	else if (g_str_equal(name, "lookup") && nftnl_expr_is_set(expression, NFTNL_EXPR_LOOKUP_DREG) &&
-	         nftnl_expr_get_u32(expression, NFTNL_EXPR_LOOKUP_DREG) == NFT_REG_VERDICT)
+	         nftnl_expr_get_u32(expression, NFTNL_EXPR_LOOKUP_DREG) == NFT_REG_VERDICT &&
+	         nftnl_expr_is_set(expression, NFTNL_EXPR_LOOKUP_SET))
 		g_ptr_array_add(chain->maps, g_strdup(nftnl_expr_get_str(expression, NFTNL_EXPR_LOOKUP_SET)));
 	else if (g_str_equal(name, "queue") || g_str_equal(name, "fwd") || g_str_equal(name, "reject"))
 		chain->effects |= DROPS;
