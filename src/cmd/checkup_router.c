@@ -8,7 +8,6 @@
 #include "inventory/nat.h"
 #include "kernel/conntrack.h"
 #include "kernel/ethtool.h"
-#include "kernel/netlink.h"
 #include "kernel/nftables.h"
 #include "kernel/nftview.h"
 #include "kernel/xtahead.h"
