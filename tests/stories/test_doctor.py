@@ -447,6 +447,14 @@ def test_what_passes_the_counters_by(lab, patient):
     assert len(texts) == 2 and texts[1].startswith(f"device {devices} has hw-tc-offload on"), texts
 
 
+def test_more_routers_than_a_shell_gives_descriptors_for(lab, patient):
+    """Two a router are held; the usual soft limit of 1,024 would do for 500. Who only looks raises it as the agent does."""
+    few = ["prlimit", f"--nofile={5 + len(lab.routers)}:4096"]
+    assert new_by(patient, under=few) == {}
+    plan = patient.lab.sh([*few, PROGRAM, "plan", "--config", patient.meter.config])
+    assert plan.returncode == 0 and plan.stderr == "", plan.stderr
+
+
 @pytest.mark.parametrize("kind", ["interrupted", "lost", "truncated", "cut", "oversized", "length", "type", "alien", "another"])
 def test_answers_of_the_kernel_that_are_damaged(patient, kind):
     """It comes to its end and says what could not be looked at; libnftnl (1.2.4) does not, where attributes are damaged."""
