@@ -20,6 +20,7 @@ static const struct command {
 	{ "usage", cmd_usage, "Bytes and packets of each address; what bare fipmeter shows" },
 	{ "agent", cmd_agent, "Meters this node's routers until it is told to stop" },
 	{ "status", cmd_status, "Is everything on this node metered, and if not, why" },
+	{ "doctor", cmd_doctor, "What is wrong or doubtful on this node, why, and what to do" },
 	{ "plan", cmd_plan, "The routers of this node and what would be counted; changes nothing" },
 	{ "audit", cmd_audit, "Checks that all records sum to what the counters showed" },
 	{ "detach", cmd_detach, "Takes a last reading, then removes all of fipmeter from the kernel" },

@@ -63,6 +63,7 @@ enum change {
 struct backend {
 	const char *name;
 	enum basis basis;
+	int priority;     /* of its hook at prerouting (linux/netfilter_ipv4.h) */
 	const char *list; /* the system's own command that lists the counters, inside the namespace ... */
 	bool list_outside; /* ... or outside, of all namespaces */
 	char *warning;    /* set by a call that is done and has something to tell all the same; the caller frees it */

@@ -20,6 +20,7 @@
 #include "kernel/clock.h"
 #include "kernel/netlink.h"
 
+#include <linux/netfilter_ipv4.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -371,7 +372,8 @@ struct backend *backend_ebpf_new(const char *netns_dir)
 
 	ebpf->netns_dir = g_strdup(netns_dir);
 	ebpf->backend = (struct backend){
-		.name = "ebpf", .basis = BASIS_WIRE, .list = "bpftool map dump pinned " EBPF_PINS "/counters",
+		.name = "ebpf", .basis = BASIS_WIRE, .priority = NF_IP_PRI_RAW_BEFORE_DEFRAG,
+		.list = "bpftool map dump pinned " EBPF_PINS "/counters",
 		.list_outside = true,
 		.read = ebpf_read, .compare = ebpf_compare, .sync = ebpf_sync, .lacks = ebpf_lacks, .bury = ebpf_bury,
 		.stop = ebpf_stop, .remove = ebpf_remove, .leave = ebpf_leave, .remains = ebpf_remains, .free = ebpf_free,

@@ -17,6 +17,7 @@
 #include "kernel/netlink.h"
 #include "kernel/xtlock.h"
 
+#include <linux/netfilter_ipv4.h>
 #include <string.h>
 
 #define LOCK_WAIT_MS 1000
@@ -370,7 +371,7 @@ struct backend *backend_iptables_new(const char *xtables_lock)
 	struct iptables *iptables = g_new(struct iptables, 1);
 
 	iptables->backend = (struct backend){
-		.name = "iptables", .basis = BASIS_SKB, .list = "ipset list",
+		.name = "iptables", .basis = BASIS_SKB, .priority = NF_IP_PRI_MANGLE, .list = "ipset list",
 		.read = iptables_read, .compare = iptables_compare, .sync = iptables_sync, .lacks = iptables_lacks,
 		.bury = iptables_bury, .stop = iptables_stop, .remove = iptables_remove, .forget = iptables_forget,
 		.free = iptables_free,

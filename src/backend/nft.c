@@ -23,6 +23,7 @@
 #include <libnftnl/object.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
+#include <linux/netfilter_ipv4.h>
 #include <string.h>
 
 /* All is as a plan wants it, seen at a generation id of nf_tables. */
@@ -393,7 +394,7 @@ struct backend *backend_nft_new(void)
 	struct nft *nft = g_new(struct nft, 1);
 
 	nft->backend = (struct backend){
-		.name = "nft", .basis = BASIS_SKB, .list = "nft list counters table ip " NFT_TABLE,
+		.name = "nft", .basis = BASIS_SKB, .priority = NF_IP_PRI_MANGLE, .list = "nft list counters table ip " NFT_TABLE,
 		.read = nft_read, .compare = nft_compare, .sync = nft_sync, .lacks = nft_lacks, .bury = nft_bury,
 		.stop = nft_stop, .remove = nft_remove, .forget = nft_forget, .free = nft_free,
 	};

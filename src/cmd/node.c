@@ -165,10 +165,22 @@ struct config *node_load_config(const struct node_options *options, GError **err
 	return g_steal_pointer(&config);
 }
 
+/* Two descriptors a router: what the service manager allows in all is asked for; the default is 1,024 (getrlimit(2)). */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 bool node_open(struct node *node, const struct node_options *options, GError **error)
 {
 	memset(node, 0, sizeof *node);
 	node->lock = -1;
+	allow_descriptors();
 	node->complaints = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	node->said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	node->sites = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, site_free);
@@ -234,23 +246,11 @@ bool node_hold(struct node *node, GError **error)
 	return true;
 }
 
-/* Two descriptors a router: what the service manager allows in all is asked for; the default is 1,024 (getrlimit(2)). */
-static void allow_descriptors(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 bool node_open_books(struct node *node, GError **error)
 {
 	g_autofree char *boot = clock_boot_id(error), *notice = NULL;
 	struct ledger_state state = { 0 };
 
-	allow_descriptors();
 	if (!boot || !capability_check_metering(error) || !node_hold(node, error))
 		return false;
 	node->bulletin = bulletin_new(node->config->netns_dir);
@@ -324,7 +324,7 @@ void node_close(struct node *node)
 
 void node_complain(struct node *node, const char *about, const char *message)
 {
-	if (g_strcmp0(g_hash_table_lookup(node->complaints, about), message))
+	if (!node->silent && g_strcmp0(g_hash_table_lookup(node->complaints, about), message))
 		cmd_log(CMD_WARNING, "%s %s", message, about);
 	g_hash_table_replace(node->said, g_strdup(about), g_strdup(message));
 }

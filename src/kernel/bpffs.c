@@ -90,3 +90,34 @@ int bpffs_link_prerouting(int ns_fd, int program, int32_t priority, GError **err
 
 	return netns_call(ns_fd, attach, &attaching, error) ? attaching.link : -1;
 }
+
+#define PROGRAM_NETFILTER 32 /* BPF_PROG_TYPE_NETFILTER, as ATTACH_NETFILTER */
+
+/* return NF_ACCEPT */
+static int load_passing_program(void)
+{
+	static const struct bpf_insn program[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = NF_ACCEPT },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr request = {
+		.prog_type = PROGRAM_NETFILTER, .expected_attach_type = ATTACH_NETFILTER, .insns = (uintptr_t)program,
+		.insn_cnt = G_N_ELEMENTS(program), .license = (uintptr_t)"GPL",
+	};
+
+	return (int)syscall(SYS_bpf, BPF_PROG_LOAD, &request, sizeof request);
+}
+
+bool bpffs_try_prerouting(int ns_fd, GError **error)
+{
+	int program = load_passing_program(), link;
+
+	if (program < 0)
+		return fail(error, "the kernel takes no program for netfilter", errno == EINVAL ?
+		            " (it takes kernel 6.4 with CONFIG_NETFILTER_BPF_LINK)" : "");
+	link = bpffs_link_prerouting(ns_fd, program, 0, error);
+	close(program);
+	if (link >= 0)
+		close(link);
+	return link >= 0;
+}

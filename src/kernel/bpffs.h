@@ -27,4 +27,7 @@ int bpffs_lock(const char *directory, GError **error);
  * devices included (net/netfilter/nf_bpf_link.c). */
 int bpffs_link_prerouting(int ns_fd, int program, int32_t priority, GError **error);
 
+/* Can this kernel do so?  Tried in the namespace with a program that lets everything pass, and undone. */
+bool bpffs_try_prerouting(int ns_fd, GError **error);
+
 #endif

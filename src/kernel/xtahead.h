@@ -13,4 +13,14 @@
  * where no rule leads to such a chain. */
 bool xtahead_diverts(struct xtc_handle *handle, const char *chain, const char *prefix);
 
+/* The same, asked of all that comes early in a namespace: PREROUTING of the tables raw and mangle. */
+struct xtahead {
+	bool raw_drops, mangle_drops;   /* a packet can be dropped there, whatever it must match */
+	bool mangle_diverts;            /* xtahead_diverts() of mangle */
+	bool sets_zone, takes_untracked; /* a rule of raw puts packets into another conntrack zone than 0; past conntrack */
+};
+
+/* Tables that do not exist have nothing ahead. */
+bool xtahead_look(int ns_fd, const char *prefix, struct xtahead *found, GError **error);
+
 #endif

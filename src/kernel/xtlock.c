@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -124,16 +125,26 @@ static int compare_files(const void *a, const void *b)
 	return first->inode < second->inode ? -1 : first->inode > second->inode;
 }
 
-/* Opened, each once, in the order in which everybody should take them.  NULL on failure. */
-static GPtrArray *open_files(const char *configured, GError **error)
+/* Of all that are to be locked. */
+static GPtrArray *lock_paths(const char *configured, GError **error)
 {
 	g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
-	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(file_free);
 
 	g_ptr_array_add(paths, g_strdup(OWN_LOCK));
 	if (configured)
 		g_ptr_array_add(paths, g_strdup(configured));
 	else if (!add_l3_agents(paths, error))
+		return NULL;
+	return g_steal_pointer(&paths);
+}
+
+/* Opened, each once, in the order in which everybody should take them.  NULL on failure. */
+static GPtrArray *open_files(const char *configured, GError **error)
+{
+	g_autoptr(GPtrArray) paths = lock_paths(configured, error);
+	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(file_free);
+
+	if (!paths)
 		return NULL;
 	for (unsigned i = 0; i < paths->len; i++) {
 		struct file *file = open_file(paths->pdata[i], error);
@@ -204,4 +215,47 @@ char *xtlock_describe(const char *configured, GError **error)
 	for (unsigned i = 0; i < files->len; i++)
 		g_string_append_printf(text, "%s%s", i ? ", " : "", ((struct file *)files->pdata[i])->path);
 	return g_string_free(text, FALSE);
+}
+
+/* ---- looking ---- */
+
+static void listed_free(void *data)
+{
+	g_free(((struct xtlock_file *)data)->path);
+	g_free(data);
+}
+
+static struct xtlock_file *look_at(const char *path, GError **error)
+{
+	g_autofree char *directory = g_path_get_dirname(path);
+	struct xtlock_file *file;
+	struct stat status;
+
+	if (stat(path, &status) < 0 && (errno != ENOENT || stat(directory, &status) < 0)) {
+		g_set_error(error, XTLOCK_ERROR, XTLOCK_ERROR_UNKNOWN, "the lock of legacy tables %s: %s", path,
+		            g_strerror(errno));
+		return NULL;
+	}
+	file = g_new0(struct xtlock_file, 1);
+	file->path = g_strdup(path);
+	file->device = status.st_dev;
+	file->inode = status.st_ino;
+	if (g_str_has_prefix(path, "/proc/"))
+		file->pid = atol(path + strlen("/proc/"));
+	return file;
+}
+
+GPtrArray *xtlock_list(const char *configured, GError **error)
+{
+	g_autoptr(GPtrArray) paths = lock_paths(configured, error);
+	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(listed_free);
+
+	for (unsigned i = 0; paths && i < paths->len; i++) {
+		struct xtlock_file *file = look_at(paths->pdata[i], error);
+
+		if (!file)
+			return NULL;
+		g_ptr_array_add(files, file);
+	}
+	return paths ? g_steal_pointer(&files) : NULL;
 }

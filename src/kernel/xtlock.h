@@ -12,6 +12,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define XTLOCK_ERROR (g_quark_from_static_string("fipmeter-xtlock"))
 enum xtlock_error {
@@ -31,5 +32,13 @@ void xtlock_release(struct xtlock *lock); /* takes NULL */
 /* Which files would be locked now, for people: "/run/xtables.lock, /proc/812/root/run/xtables.lock".  NULL on failure,
  * the reason is in error.  Locks nothing.  The caller frees. */
 char *xtlock_describe(const char *configured, GError **error);
+
+/* The same one by one, as they are now, the own one first; nothing is made.  NULL on failure; the caller unrefs. */
+struct xtlock_file {
+	char *path;
+	long pid;                /* of the l3-agent that sees it so; 0: this process does */
+	uint64_t device, inode;  /* of the file, or if there is none yet, of its directory: equal for one and the same lock */
+};
+GPtrArray *xtlock_list(const char *configured, GError **error);
 
 #endif

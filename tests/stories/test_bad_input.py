@@ -284,8 +284,9 @@ def test_a_store_of_a_newer_version(state):
     put(state, "PRAGMA user_version = 999")
     refuses(state, WRITERS + READERS, f"{state}/usage.db: made by a newer fipmeter (format 999, this one knows",
             "install that one, or move the file away")
-    done = run("status", "--state-dir", state, "--config", "/dev/null")
-    assert done.returncode == 4 and "made by a newer fipmeter" in done.stdout and done.stderr == ""
+    for command in "status", "doctor":
+        done = run(command, "--state-dir", state, "--config", "/dev/null")
+        assert done.returncode == 4 and "made by a newer fipmeter" in done.stdout and done.stderr == ""
 
 
 NO_STORES = {
@@ -329,7 +330,8 @@ def test_a_state_directory_with_a_hostile_name(tmp_path, name):
     """It is a name like others: it does, and is shown so that a terminal does not obey."""
     state = str(tmp_path).encode() + b"/" + (name if isinstance(name, bytes) else name.encode())
     for argv, status in [(["usage"], 1), (["status"], 4), (["agent", "--once"], 0), (["audit"], 0), (["audit", "-o", "json"], 0),
-                         (["status", "-o", "json"], 4), (["usage"], 0), (["detach"], 0)]:
+                         (["status", "-o", "json"], 4), (["doctor"], 4), (["doctor", "-o", "json"], 4), (["usage"], 0),
+                         (["detach"], 0)]:
         done = run(*argv, "--config", "/dev/null", "--state-dir", state)
         assert done.returncode == status and shows_no_control(done.stdout + done.stderr), (argv, done)
         if "json" in argv:
@@ -343,13 +345,13 @@ def test_a_state_directory_with_a_hostile_name(tmp_path, name):
 
 ENVIRONMENT = {"TZ": [HOSTILE, ":/dev/zero", "Mars/Olympus"], "COLUMNS": ["-1", HOSTILE, "0"], "LC_ALL": [HOSTILE, "xx_XX"],
                "NOTIFY_SOCKET": [HOSTILE, "/none", "@" + "n" * 200], "WATCHDOG_USEC": ["-1", HOSTILE, "0"],
-               "JOURNAL_STREAM": [HOSTILE, "1:1"]}
+               "JOURNAL_STREAM": [HOSTILE, "1:1"], "PATH": [HOSTILE, "", "/dev/null", "p" * 5000]}
 
 
 @pytest.mark.parametrize("name", ENVIRONMENT)
 def test_an_environment_of_nonsense_is_passed_over(state, name):
     for value in ENVIRONMENT[name]:
-        for argv, status in [(["agent", "--once"], 0), (["usage", "--since", "-1h"], 0), (["status"], 4)]:
+        for argv, status in [(["agent", "--once"], 0), (["usage", "--since", "-1h"], 0), (["status"], 4), (["doctor"], 4)]:
             done = run(*argv, "--config", "/dev/null", "--state-dir", state, under=["env", f"{name}={value}"])
             assert done.returncode == status and shows_no_control(done.stdout + done.stderr), (value, argv, done)
 
@@ -379,12 +381,12 @@ def test_names_in_the_store_are_shown_as_text_and_obeyed_by_nobody(state, case):
         put(state, "UPDATE generation SET node = CAST(node AS TEXT), router = CAST(router AS TEXT)")
     before = files(state)
     for argv in [["usage", "--since", "0", *more] for more in ([], ["--by", "node"], ["--by", "router"],
-                                                               ["--per", "interval"])] + [["audit"], ["status"]]:
+                                                               ["--per", "interval"])] + [["audit"], ["status"], ["doctor"]]:
         for form in [[], ["-o", "json"], ["-o", "csv"]]:
             if form == ["-o", "csv"] and argv[0] != "usage":
                 continue
             done = run(*argv, *form, "--config", "/dev/null", "--state-dir", state)
-            assert done.returncode == {"usage": 0, "audit": 1, "status": 4}[argv[0]] and done.stderr == "", (argv, done.stderr)
+            assert done.returncode == {"usage": 0, "audit": 1, "status": 4, "doctor": 4}[argv[0]] and done.stderr == "", (argv, done.stderr)
             assert shows_no_control(done.stdout, "\r\n" if "csv" in form else "\n"), (argv, form, done.stdout[:2000])
             if "json" in form:
                 told = json.loads(done.stdout)
@@ -415,6 +417,10 @@ def test_files_of_the_netns_directory_with_hostile_names(tmp_path, state):
         done = run(*argv, "--config", "/dev/null", "--netns-dir", netns)
         assert done.returncode == 0 and shows_no_control(done.stdout + done.stderr), (argv, done)
         assert all(line.startswith("fipmeter: ") for line in done.stderr.splitlines()), done.stderr
+    for form in [], ["--all"], ["-o", "json"]:
+        done = run("doctor", *form, "--config", "/dev/null", "--netns-dir", netns, "--state-dir", state)
+        assert done.returncode == 4 and done.stderr == "" and shows_no_control(done.stdout), done
+        assert "named like a router" in " ".join(done.stdout.split())
 
 
 def test_a_netns_directory_that_is_none(tmp_path, state):

@@ -322,6 +322,22 @@ def test_what_status_always_has(meter, tmp_path):
     assert list(found) == [name for name, what in lines if "always" in what]
 
 
+def doctor(meter, code=(0, 4)):
+    return json.loads(meter.command("doctor", "-o", "json", status=code).stdout)
+
+
+def test_the_schema_of_doctor(meter):
+    expect_schema("doctor", doctor(meter))
+
+
+def test_every_check_of_the_doctor_is_explained_and_no_other(meter):
+    section = re.search(r"^## Doctor\n(.*?)^## ", page("operate.md"), re.M | re.S)[1]
+    checks = [each["check"] for each in doctor(meter)["findings"]]
+    assert list(dict.fromkeys(checks)) == re.findall(r"^\| `(\w+)` \|", section, re.M)
+    manual = (ROOT / "man/fipmeter-doctor.8").read_text()
+    assert list(dict.fromkeys(checks)) == re.findall(r"^\.It Cm (\w+)$", manual, re.M)
+
+
 def test_the_schema_of_plan(meter):
     plan = json.loads(meter.run("plan", "--config", meter.config, "-o", "json").stdout)
     expect_schema("plan", plan)

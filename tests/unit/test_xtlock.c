@@ -159,6 +159,45 @@ static void test_an_l3_agent_with_the_hosts_run_has_the_same_lock(void)
 	end_l3_agent(pid);
 }
 
+static bool is_one_lock(const GPtrArray *files)
+{
+	const struct xtlock_file *own = files->pdata[0], *other = files->pdata[1];
+
+	return own->device == other->device && own->inode == other->inode;
+}
+
+/* own_run: the l3-agent's.  There is no lock file yet, and none is there afterwards. */
+static void expect_listed(bool own_run)
+{
+	pid_t pid = start_l3_agent(own_run);
+	g_autofree char *path = g_strdup_printf("/proc/%d/root" OWN, pid);
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GPtrArray) files = NULL;
+
+	g_unlink(OWN);
+	files = xtlock_list(NULL, &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(files->len, ==, 2);
+	g_assert_cmpstr(((struct xtlock_file *)files->pdata[0])->path, ==, OWN);
+	g_assert_cmpint(((struct xtlock_file *)files->pdata[0])->pid, ==, 0);
+	g_assert_cmpstr(((struct xtlock_file *)files->pdata[1])->path, ==, path);
+	g_assert_cmpint(((struct xtlock_file *)files->pdata[1])->pid, ==, pid);
+	g_assert_cmpint(is_one_lock(files), ==, !own_run);
+	g_assert_false(g_file_test(OWN, G_FILE_TEST_EXISTS) || g_file_test(path, G_FILE_TEST_EXISTS));
+	g_ptr_array_unref(files);
+	close(hold(OWN));
+	files = xtlock_list(NULL, &error);
+	g_assert_no_error(error);
+	g_assert_cmpint(is_one_lock(files), ==, !own_run);
+	end_l3_agent(pid);
+}
+
+static void test_list_tells_one_lock_from_two_and_makes_none(void)
+{
+	expect_listed(true);
+	expect_listed(false);
+}
+
 static void remove_files(void)
 {
 	static const char *const names[] = { "other.lock", "neutron-l3-agent" };
@@ -186,6 +225,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/xtlock/configured", test_configured);
 	g_test_add_func("/xtlock/an_l3_agent_with_a_run_of_its_own", test_an_l3_agent_with_a_run_of_its_own);
 	g_test_add_func("/xtlock/an_l3_agent_with_the_hosts_run", test_an_l3_agent_with_the_hosts_run_has_the_same_lock);
+	g_test_add_func("/xtlock/list", test_list_tells_one_lock_from_two_and_makes_none);
 	status = g_test_run();
 	remove_files();
 	return status;
