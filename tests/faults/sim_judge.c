@@ -444,6 +444,8 @@ static void undo(void)
 	for (unsigned i = covered->len; i > 0; i--) {
 		struct covered *row = covered->pdata[i - 1];
 
+		if (row->row->state == STATE_GAP)
+			continue; /* the store that was set aside says it still */
 		if (row->home_end_us == INT64_MIN)
 			g_ptr_array_remove_index(covered, i - 1);
 		else
