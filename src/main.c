@@ -21,6 +21,7 @@ static const struct command {
 	{ "agent", cmd_agent, "Meters this node's routers until it is told to stop" },
 	{ "status", cmd_status, "Is everything on this node metered, and if not, why" },
 	{ "plan", cmd_plan, "The routers of this node and what would be counted; changes nothing" },
+	{ "explain", cmd_explain, "From the usage of one address back to the counters in the kernel" },
 	{ "audit", cmd_audit, "Checks that all records sum to what the counters showed" },
 	{ "detach", cmd_detach, "Takes a last reading, then removes all of fipmeter from the kernel" },
 };
