@@ -20,6 +20,7 @@ static const struct command {
 	{ "usage", cmd_usage, "Bytes and packets of each address; what bare fipmeter shows" },
 	{ "agent", cmd_agent, "Meters this node's routers until it is told to stop" },
 	{ "status", cmd_status, "Is everything on this node metered, and if not, why" },
+	{ "watch", cmd_watch, "What each address does at this moment, second by second" },
 	{ "plan", cmd_plan, "The routers of this node and what would be counted; changes nothing" },
 	{ "explain", cmd_explain, "From the usage of one address back to the counters in the kernel" },
 	{ "audit", cmd_audit, "Checks that all records sum to what the counters showed" },

@@ -27,6 +27,7 @@ int cmd_explain(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_usage(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 
 /*
  * Parses the options of a subcommand; arguments that are no options are refused.  summary stands above and

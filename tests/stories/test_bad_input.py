@@ -72,6 +72,8 @@ WRONG = {
     "since": (NO_TIME, "--since"),
     "until": (NO_TIME, "--until"),
     "at": (NO_TIME, "--at"),
+    "count": (["0", "-1", "1.5", "1000001", "0x10", " 1", "99999999999999999999"], "right: whole seconds from 1 to 1000000"),
+    "sort": (["Total", "rate", "in "], "right: total, in, out, packets, address or router"),
     "per": (["week", "Day", "hour "], "right: interval, minute, hour, day, month or total"),
     "by": (["ip", "Router"], "right: address, router, class, project or node"),
     "output": (["xml", "JSON", "table,json"], "right: table"),
@@ -87,7 +89,7 @@ WRONG = {
 @pytest.mark.parametrize("command, name, kind", OPTIONS, ids=lambda value: value)
 def test_an_option_with_a_value_that_does_not_do(command, name, kind, tmp_path):
     fixed = [command, *NEEDS.get(command, [])[:command == "explain"], "--config=/dev/null", f"--state-dir={tmp_path / 'none'}"]
-    fixed = fixed[:2] if command == "plan" else fixed
+    fixed = fixed[:2] if command in ("plan", "watch") else fixed
     if kind == "none":
         complains(run(*fixed, f"--{name}=no"), 2, f"--{name} takes no value")
         return
