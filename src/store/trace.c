@@ -17,6 +17,7 @@ static bool refuse(struct sql_call *call, const char *what, GError **error)
 
 /* ---- meters ---- */
 
+#define LATEST_US INT64_C(253402300799000000) /* the last second of 9999 */
 #define GENERATION_COLUMN 20 /* of SQL_TRACE_METERS: from there on it is the generation's */
 
 static struct generation *take_generation(const struct sql_call *call, GHashTable *generations)
@@ -36,6 +37,12 @@ static struct generation *take_generation(const struct sql_call *call, GHashTabl
 	return of;
 }
 
+/* No clock was ever before 1970. */
+static bool is_time(int64_t time_us)
+{
+	return time_us >= 0 && time_us <= LATEST_US;
+}
+
 static bool take_meter(const struct sql_call *call, GHashTable *generations, struct meter *meter)
 {
 	struct generation *of = take_generation(call, generations);
@@ -52,7 +59,8 @@ static bool take_meter(const struct sql_call *call, GHashTable *generations, str
 	sql_get_instant(call, 13, &meter->last_at);
 	sql_get_counts(call, 15, &meter->last);
 	meter->closed_us = sqlite3_column_int64(call->statement, 19);
-	return true;
+	return is_time(meter->first_at.utc_us) && is_time(meter->last_at.utc_us) && is_time(meter->closed_us) &&
+	       is_time(of->read_at.utc_us);
 }
 
 static bool read_meters(struct store *store, struct explanation *explanation, GError **error)
@@ -67,7 +75,7 @@ static bool read_meters(struct store *store, struct explanation *explanation, GE
 		struct meter *meter = g_new0(struct meter, 1);
 
 		if (!take_meter(&call, generations, meter)) {
-			g_free(meter);
+			meter_free(meter);
 			return refuse(&call, "meter", error);
 		}
 		g_ptr_array_add(explanation->meters, meter);
@@ -287,7 +295,7 @@ static bool read_coverage(struct store *store, struct explanation *explanation, 
 	sql_bind_text(&call, explanation->life->of->router);
 	sql_bind_address(&call, explanation->address);
 	sql_bind_int(&call, from_us - EXPLAIN_AROUND_US);
-	sql_bind_int(&call, until_us + EXPLAIN_AROUND_US);
+	sql_bind_int(&call, MIN(until_us, LATEST_US) + EXPLAIN_AROUND_US);
 	while ((result = sql_step(&call, error)) == SQL_ROW) {
 		struct coverage row = {
 			.node = (char *)explanation->life->of->node, .router = (char *)explanation->life->of->router,
