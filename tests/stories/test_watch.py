@@ -146,5 +146,6 @@ def test_a_terminal_that_nobody_knows_is_said(lab, meter):
     done = subprocess.run(["nsenter", f"--mount=/proc/{lab.inside.pid}/ns/mnt", *argv(meter)], stdin=slave, stdout=slave,
                           stderr=subprocess.PIPE, text=True, timeout=30, env={**os.environ, "TERM": "none-of-these"})
     os.close(slave), os.close(master)
-    assert done.returncode == 1 and done.stderr == ("fipmeter watch: the terminal none-of-these is not known here (set TERM, or "
-                                                    "ask for --plain)\n")
+    said = done.stderr.splitlines()[0]     # a sanitizer has more: ncurses does not give back what it took before it failed
+    assert done.returncode == 1 and said == ("fipmeter watch: the terminal none-of-these is not known here (set TERM, or ask for "
+                                             "--plain)")
