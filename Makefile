@@ -47,7 +47,7 @@ test: build
 
 bench: build
 	@packaging/need $(LAB_PACKAGES) $(BENCH_PACKAGES)
-	@for bench in $(or $(ONLY),forwarding sampling reaction store); do bench/$$bench || exit 1; done
+	@for bench in $(or $(ONLY),forwarding sampling reaction store watch); do bench/$$bench || exit 1; done
 
 faults: build
 	@packaging/need $(LAB_PACKAGES) $(TEST_PACKAGES)

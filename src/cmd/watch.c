@@ -33,7 +33,7 @@ bool watch_turn(struct watch *watch, GError **error)
 
 int64_t watch_wait_us(int64_t boot_us)
 {
-	return MAX(boot_us + WATCH_TURN_US - clock_now().boot_us, 0);
+	return CLAMP(boot_us + WATCH_TURN_US - clock_now().boot_us, 0, WATCH_HOLD_US);
 }
 
 char *watch_name(const struct rate *rate)
@@ -139,6 +139,16 @@ static int tell_failures(const struct watch *watch)
 	return EXIT_PARTIAL;
 }
 
+static void rest(const struct watch *watch, int64_t began_us)
+{
+	int64_t wait_us;
+
+	while ((wait_us = watch_wait_us(began_us))) {
+		g_usleep((gulong)wait_us);
+		watch_let_go(watch->reader, watch->rates);
+	}
+}
+
 /* The first reading is what the second one counts from. */
 static int watch_plainly(struct watch *watch, void (*print)(const struct watch *watch))
 {
@@ -157,7 +167,7 @@ static int watch_plainly(struct watch *watch, void (*print)(const struct watch *
 			return output;
 		status = watch->turns && turn == watch->turns ? tell_failures(watch) : EXIT_DONE;
 		if (!watch->turns || turn < watch->turns)
-			g_usleep((gulong)watch_wait_us(began_us));
+			rest(watch, began_us);
 	}
 	return status;
 }

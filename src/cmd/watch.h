@@ -10,6 +10,7 @@
 #include "core/rates.h"
 
 #define WATCH_TURN_US 1000000
+#define WATCH_HOLD_US 100000 /* a namespace that is deleted is held no longer: its devices would be in the way of their names */
 
 struct watch_reader;
 
@@ -31,6 +32,10 @@ void watch_found_clear(struct watch_found *found);
 /* One reading of all.  Fails only if the netns directory cannot be read. */
 bool watch_read(struct watch_reader *reader, struct rates *rates, struct watch_found *found, GError **error);
 
+/* To be called between two readings, each WATCH_HOLD_US: lets go of namespaces that were deleted.  True if some were: what
+ * rates_list() gave before is not to be used any more. */
+bool watch_let_go(struct watch_reader *reader, struct rates *rates);
+
 struct watch {
 	struct watch_reader *reader;
 	struct rates *rates;
@@ -43,7 +48,7 @@ struct watch {
 /* One turn of it, into found. */
 bool watch_turn(struct watch *watch, GError **error);
 
-/* Microseconds until the turn after the one that began at boot_us is due. */
+/* Microseconds until the turn after the one that began at boot_us is due, or watch_let_go(). */
 int64_t watch_wait_us(int64_t boot_us);
 
 /* "floating" has its address alone, what is nobody's "unattributed".  The caller frees. */

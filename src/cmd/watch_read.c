@@ -28,6 +28,7 @@ struct watch_reader {
 	const struct config *config;
 	struct backend *backends[BACKENDS + 1]; /* the last is NULL */
 	GHashTable *spots;                      /* name -> struct spot */
+	struct timespec changed;                /* the directory, when it was last looked at for what is gone */
 	unsigned turn;
 };
 
@@ -120,9 +121,9 @@ static void forget(struct watch_reader *reader, struct rates *rates, const struc
 	rates_forget(rates, spot->ns);
 }
 
-/* Held longer, the devices of a namespace that is deleted would stay. */
-static void drop_gone(struct watch_reader *reader, struct rates *rates)
+static bool drop_gone(struct watch_reader *reader, struct rates *rates)
 {
+	unsigned before = g_hash_table_size(reader->spots);
 	GHashTableIter each;
 	void *spot;
 
@@ -133,6 +134,19 @@ static void drop_gone(struct watch_reader *reader, struct rates *rates)
 		forget(reader, rates, spot);
 		g_hash_table_iter_remove(&each);
 	}
+	return g_hash_table_size(reader->spots) < before;
+}
+
+/* A name that goes changes its directory; what the clock of the file system does not tell apart, the next turn finds. */
+bool watch_let_go(struct watch_reader *reader, struct rates *rates)
+{
+	struct stat directory = { 0 };
+
+	if (stat(reader->config->netns_dir, &directory) == 0 && directory.st_mtim.tv_sec == reader->changed.tv_sec &&
+	    directory.st_mtim.tv_nsec == reader->changed.tv_nsec)
+		return false;
+	reader->changed = directory.st_mtim;
+	return drop_gone(reader, rates);
 }
 
 static bool look(struct watch_reader *reader, struct watch_found *found, GError **error)

@@ -19,7 +19,6 @@
 #define FILTER_MAX 40
 #define RATE_WIDTH 9    /* columns of a rate */
 #define SPARK_MIN 8
-#define PAUSED_MS 60000 /* a key ends it sooner */
 
 struct screen {
 	struct watch *watch;
@@ -342,24 +341,28 @@ static void list_anew(struct screen *screen)
 	screen->list = rates_list(screen->watch->rates, &screen->watch->view);
 }
 
+static bool is_due(const struct screen *screen, int64_t began_us)
+{
+	return !screen->paused && !watch_wait_us(began_us);
+}
+
 /* Draws, and obeys keys until the next turn is due. */
 static void attend(struct screen *screen, int64_t began_us)
 {
-	for (;;) {
-		int64_t wait_us = watch_wait_us(began_us);
-		int key;
+	do {
+		bool is_gone = false;
+		int key = ERR;
 
 		list_anew(screen);
 		draw(screen);
-		if (screen->done || (!wait_us && !screen->paused))
-			return;
-		timeout(screen->paused ? PAUSED_MS : (int)(wait_us / 1000) + 1);
-		key = getch();
+		while (key == ERR && !is_gone && !is_due(screen, began_us)) {
+			timeout(screen->paused ? WATCH_HOLD_US / 1000 : (int)(watch_wait_us(began_us) / 1000) + 1);
+			key = getch();
+			is_gone = watch_let_go(screen->watch->reader, screen->watch->rates);
+		}
 		if (key != ERR)
 			obey(screen, key);
-		else if (!screen->paused)
-			return;
-	}
+	} while (!screen->done && !is_due(screen, began_us));
 }
 
 static bool run(struct screen *screen, GError **error)

@@ -12,7 +12,7 @@ import subprocess
 import pytest
 from accounts import FIP, GATEWAY
 from conftest import make_lab
-from metering import PROGRAM, Meter, wait_for
+from metering import PATIENCE_S, PROGRAM, Meter, wait_for
 from test_docs import expect_schema
 
 
@@ -35,9 +35,15 @@ def argv(meter, *more):
     return [PROGRAM, "watch", "--config", meter.config, *more]
 
 
+def lines_of(meter):
+    """JSON, as long as anybody would wait."""
+    return argv(meter, "-o", "json", "--count", PATIENCE_S)
+
+
 @pytest.mark.parametrize("meter", ["nft", "iptables", "ebpf"], indirect=True)
 def test_what_is_sent_while_it_looks_is_what_it_shows(lab, meter):
-    with lab.popen(argv(meter, "-o", "json"), stdout=subprocess.PIPE, text=True) as process:
+    lab.send("far", FIP["a"], proto="udp", count=5, bytes=100)
+    with lab.popen(lines_of(meter), stdout=subprocess.PIPE, text=True) as process:
         lines = [json.loads(process.stdout.readline())]         # from now on it counts
         lab.send("far", FIP["a"], proto="udp", count=7, bytes=100)
         lab.send("c", "203.0.113.9", proto="udp", count=4, bytes=200)
@@ -57,7 +63,7 @@ def test_what_is_sent_while_it_looks_is_what_it_shows(lab, meter):
 
 
 def test_a_table_a_second_into_a_pipe(lab, meter):
-    with lab.popen(argv(meter, "--plain", "--count", "30", "--sort", "in"), stdout=subprocess.PIPE, text=True) as process:
+    with lab.popen(argv(meter, "--plain", "--count", PATIENCE_S, "--sort", "in"), stdout=subprocess.PIPE, text=True) as process:
         assert "0 of 4 addresses have traffic, 1 of 1 routers have counters" in process.stdout.readline()
         lab.send("far", FIP["b"], proto="udp", count=5, bytes=100)
         line = next(line for line in process.stdout if line.startswith(FIP["b"]))
@@ -71,6 +77,25 @@ def test_count_is_the_number_of_tables_and_without_counters_there_is_nothing_to_
     done = lab.sh(argv(meter, "--count", "1"))
     assert done.returncode == 0 and "0 of 0 addresses have traffic, 0 of 1 routers have counters" in done.stdout
     assert done.stdout.count("routers have") == 1
+
+
+def test_a_router_that_goes_is_let_go_and_one_that_comes_is_seen(lab, meter):
+    def held(process):
+        return [name for name in map(os.readlink, (each.path for each in os.scandir(f"/proc/{process.pid}/fd"))) if "qrouter-" in name]
+
+    def until(process, condition):
+        return next(line for line in map(json.loads, process.stdout) if condition(line))
+
+    with lab.popen(lines_of(meter), stdout=subprocess.PIPE, text=True) as process:
+        until(process, lambda line: line["counting"] == 1)
+        assert len(held(process)) == 1
+        lab.router_drop("r1")
+        assert until(process, lambda line: line["routers"] == 0)["known"] == 0 and not held(process)
+        lab.router_add("r1")
+        meter.once(status=(0, 4))
+        assert until(process, lambda line: line["counting"] == 1)["known"] == 4
+        assert len(held(process)) == 1
+        process.terminate()
 
 
 # --- the screen ---
