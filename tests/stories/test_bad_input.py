@@ -483,9 +483,11 @@ def test_what_is_refused_touches_no_router(backend, refused, tmp_path):
 def without(lab, meter, command, capabilities):
     """Run a command with all privileges that it needs but these."""
     left = ",".join(["-all", *(f"+{name}" for name in CAPABILITIES if name not in capabilities)])
-    argv = [*command, "--config", str(meter.config), *([] if command == ["plan"] else ["--state-dir", str(meter.state)])]
+    argv = [*command, "--config", str(meter.config), *([] if command[0] in ("plan", "watch") else ["--state-dir", str(meter.state)])]
     return lab.sh(["setpriv", "--bounding-set", left, "--inh-caps", "-all", "--", PROGRAM, *argv])
 
+
+WATCH = ["watch", "--count=1"]
 
 # Those of the back end ebpf alone: whoever does not ask for it does without.
 EBPF = ["bpf", "perfmon"]
@@ -494,9 +496,9 @@ EBPF = ["bpf", "perfmon"]
 @with_one_lab
 def test_a_privilege_that_is_missing_is_named(lab, backend, refused):
     for missing in [name for name in CAPABILITIES if name not in EBPF]:
-        for command in ["agent", "--once"], ["agent", "--once", "--dry-run"], ["plan"], ["detach"]:
+        for command in ["agent", "--once"], ["agent", "--once", "--dry-run"], ["plan"], ["detach"], WATCH:
             done = without(lab, refused, command, [missing])
-            if missing in ("net_broadcast", "sys_ptrace") and command[-1] in ("plan", "--dry-run"):
+            if missing in ("net_broadcast", "sys_ptrace") and command[-1] in ("plan", "--dry-run", WATCH[-1]):
                 assert done.returncode == 0, done.stderr    # who only looks does without
             else:
                 complains(done, 1, f"missing privileges: CAP_{missing.upper()} (", "run as root")
