@@ -17,9 +17,10 @@
 PREFIX ?= /usr/local
 
 BUILD_PACKAGES = gcc libc6-dev pkg-config meson ninja-build python3 libglib2.0-dev libmnl-dev libnftnl-dev \
-	libip4tc-dev libsqlite3-dev libjansson-dev libsmartcols-dev libsystemd-dev libbpf-dev clang bpftool
+	libip4tc-dev libsqlite3-dev libjansson-dev libsmartcols-dev libsystemd-dev libbpf-dev clang bpftool \
+	libncurses-dev
 LAB_PACKAGES = iproute2 nftables iptables ipset iperf3 ethtool conntrack procps tzdata
-TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish e2fsprogs
+TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish e2fsprogs tmux
 BENCH_PACKAGES = linux-perf strace
 FUZZ_PACKAGES = clang libclang-rt-14-dev
 PACKAGE_PACKAGES = debhelper dpkg-dev git lintian
@@ -46,7 +47,7 @@ test: build
 
 bench: build
 	@packaging/need $(LAB_PACKAGES) $(BENCH_PACKAGES)
-	@for bench in $(or $(ONLY),forwarding sampling reaction store); do bench/$$bench || exit 1; done
+	@for bench in $(or $(ONLY),forwarding sampling reaction store watch); do bench/$$bench || exit 1; done
 	@$(if $(ONLY),,bench/forwarding --legacy 4000)
 
 faults: build

@@ -21,7 +21,9 @@ static const struct command {
 	{ "agent", cmd_agent, "Meters this node's routers until it is told to stop" },
 	{ "status", cmd_status, "Is everything on this node metered, and if not, why" },
 	{ "doctor", cmd_doctor, "What is wrong or doubtful on this node, why, and what to do" },
+	{ "watch", cmd_watch, "What each address does at this moment, second by second" },
 	{ "plan", cmd_plan, "The routers of this node and what would be counted; changes nothing" },
+	{ "explain", cmd_explain, "From the usage of one address back to the counters in the kernel" },
 	{ "audit", cmd_audit, "Checks that all records sum to what the counters showed" },
 	{ "detach", cmd_detach, "Takes a last reading, then removes all of fipmeter from the kernel" },
 };
@@ -31,7 +33,7 @@ static int print_help(void)
 	puts("Usage:\n  fipmeter [COMMAND [OPTION...]]\n\n"
 	     "Meters the traffic of OpenStack floating IPs and router gateway addresses.\n\nCommands:");
 	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++)
-		printf("  %-8s%s\n", commands[i].name, commands[i].summary);
+		printf("  %-9s%s\n", commands[i].name, commands[i].summary);
 	puts("\nfipmeter COMMAND --help tells more; fipmeter --version prints the version.");
 	return cmd_finish_output(NULL);
 }

@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(TOP / "lab"))
 
 # What the package depends on, systemd, and what is looked with.
-PACKAGES = ["adduser", "dbus", "libbpf1", "libglib2.0-0", "libip4tc2", "libjansson4", "libmnl0", "libnftnl11", "libsmartcols1",
+PACKAGES = ["adduser", "dbus", "libbpf1", "libglib2.0-0", "libip4tc2", "libjansson4", "libmnl0", "libncursesw6", "libnftnl11", "libsmartcols1",
             "libsqlite3-0", "libsystemd0", "procps", "rpm", "systemd", "systemd-sysv"]
 PATIENCE_S = 60
 

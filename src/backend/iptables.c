@@ -372,6 +372,7 @@ struct backend *backend_iptables_new(const char *xtables_lock)
 
 	iptables->backend = (struct backend){
 		.name = "iptables", .basis = BASIS_SKB, .priority = NF_IP_PRI_MANGLE, .list = "ipset list",
+		.show = "ipset list | grep -F",
 		.read = iptables_read, .compare = iptables_compare, .sync = iptables_sync, .lacks = iptables_lacks,
 		.bury = iptables_bury, .stop = iptables_stop, .remove = iptables_remove, .forget = iptables_forget,
 		.free = iptables_free,

@@ -395,6 +395,7 @@ struct backend *backend_nft_new(void)
 
 	nft->backend = (struct backend){
 		.name = "nft", .basis = BASIS_SKB, .priority = NF_IP_PRI_MANGLE, .list = "nft list counters table ip " NFT_TABLE,
+		.show = "nft list counters table ip " NFT_TABLE " | grep -F -A 1",
 		.read = nft_read, .compare = nft_compare, .sync = nft_sync, .lacks = nft_lacks, .bury = nft_bury,
 		.stop = nft_stop, .remove = nft_remove, .forget = nft_forget, .free = nft_free,
 	};

@@ -106,24 +106,27 @@ static const char *role_of(const struct site *site)
 }
 
 /* ip(8) looks into one directory alone; elsewhere nsenter(1) has to be told the file. */
-static char *list_command(const struct node *node, const struct site *site)
+char *bulletin_command(const char *netns_dir, const char *ns, const char *command)
 {
 	g_autofree char *file = NULL, *quoted = NULL;
 
-	if (site->backend->list_outside)
-		return g_strdup(site->backend->list);
-	if (g_str_equal(node->config->netns_dir, SYSTEMS_DIR))
-		return g_strdup_printf("ip netns exec %s %s", site->ns, site->backend->list);
-	file = g_build_filename(node->config->netns_dir, site->ns, NULL);
+	if (g_str_equal(netns_dir, SYSTEMS_DIR))
+		return g_strdup_printf("ip netns exec %s %s", ns, command);
+	file = g_build_filename(netns_dir, ns, NULL);
 	quoted = g_shell_quote(file);
-	return g_strdup_printf("nsenter --net=%s %s", quoted, site->backend->list);
+	return g_strdup_printf("nsenter --net=%s %s", quoted, command);
+}
+
+char *bulletin_list_command(const char *netns_dir, const char *ns, const struct backend *backend)
+{
+	return backend->list_outside ? g_strdup(backend->list) : bulletin_command(netns_dir, ns, backend->list);
 }
 
 /* former: what was told of it before, or NULL.  A site that could not be read keeps its last reading. */
 static json_t *router_json(const struct node *node, const struct site *site, const json_t *former)
 {
 	const struct router *router = site->router;
-	g_autofree char *list = list_command(node, site);
+	g_autofree char *list = bulletin_list_command(node->config->netns_dir, site->ns, site->backend);
 	json_t *generation = site->found ? text_json(site->found->generation ? site->found->generation : "") :
 	                     former ? json_incref(json_object_get(former, "generation")) : json_string("");
 

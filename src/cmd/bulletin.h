@@ -26,6 +26,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+struct backend;
 struct bulletin;
 struct node;
 
@@ -43,5 +44,10 @@ void bulletin_post(struct node *node, const GError *failure);
 /* What was posted for netns_dir, and who holds the lock beside it (as lock_ask() tells; of those who may not ask, 0 or
  * the pid in the file, if such a process runs).  *told is NULL if there is no file; the caller frees. */
 bool bulletin_read(const char *netns_dir, json_t **told, long *holder, GError **error);
+
+/* What an operator types to run a command inside a namespace, and to list the counters that a back end has there.  The
+ * caller frees. */
+char *bulletin_command(const char *netns_dir, const char *ns, const char *command);
+char *bulletin_list_command(const char *netns_dir, const char *ns, const struct backend *backend);
 
 #endif

@@ -137,9 +137,10 @@ void cmd_log(enum cmd_priority priority, const char *format, ...)
 
 /* ---- options ---- */
 
-static GOptionContext *new_context(const char *summary, const char *examples, const GOptionEntry *entries)
+static GOptionContext *new_context(const char *summary, const char *examples, const GOptionEntry *entries,
+                                   const char *argument)
 {
-	GOptionContext *context = g_option_context_new(NULL);
+	GOptionContext *context = g_option_context_new(argument);
 	g_autofree char *description = g_strdup_printf("Examples:\n%s\n", examples);
 
 	g_option_context_add_main_entries(context, entries, NULL);
@@ -228,10 +229,35 @@ static int misuse_of(const char *command, const char *no_text, const GError *err
 	                  no_text, charset, command);
 }
 
+/* What is left once the options are taken: none, or the one that the command takes. */
+static int take_argument(const char *command, const char *name, const char **argument, int argc, char **argv)
+{
+	bool dashes = argc > 1 && g_str_equal(argv[1], "--");
+	int first = dashes ? 2 : 1;
+
+	if (!name && argc > 1)
+		return cmd_misuse(command, "'%s' is no option, and arguments are not taken (see fipmeter %s --help)",
+		                  argv[dashes && argc > 2 ? 2 : 1], command);
+	if (name && first >= argc)
+		return cmd_misuse(command, "%s is missing (see fipmeter %s --help)", name, command);
+	if (name && first + 1 < argc)
+		return cmd_misuse(command, "'%s' is one argument too many, %s is all that is taken (see fipmeter %s --help)",
+		                  argv[first + 1], name, command);
+	if (name)
+		*argument = argv[first];
+	return EXIT_DONE;
+}
+
 bool cmd_parse(const char *command, const char *summary, const char *examples, const GOptionEntry *entries,
                int *argc, char ***argv, int *status)
 {
-	g_autoptr(GOptionContext) context = new_context(summary, examples, entries);
+	return cmd_parse_argument(command, summary, examples, entries, NULL, NULL, argc, argv, status);
+}
+
+bool cmd_parse_argument(const char *command, const char *summary, const char *examples, const GOptionEntry *entries,
+                        const char *argument_name, const char **argument, int *argc, char ***argv, int *status)
+{
+	g_autoptr(GOptionContext) context = new_context(summary, examples, entries, argument_name);
 	g_autofree char *name = g_strdup_printf("fipmeter %s", command);
 	const char *valued = find_valued_switch(entries, *argc, *argv), *no_text = find_no_text(*argc, *argv);
 	const GOptionEntry *empty;
@@ -254,18 +280,13 @@ bool cmd_parse(const char *command, const char *summary, const char *examples, c
 		*status = misuse_of(command, no_text, error);
 		return false;
 	}
-	if (*argc > 1) {
-		bool dashes = g_str_equal((*argv)[1], "--") && *argc > 2;
-
-		*status = cmd_misuse(command, "'%s' is no option, and arguments are not taken (see fipmeter %s --help)",
-		                     (*argv)[dashes ? 2 : 1], command);
-		return false;
-	}
 	empty = find_empty(entries);
 	if (empty)
 		*status = cmd_misuse(command, "--%s is empty (right: --%s %s, or left out)", empty->long_name,
 		                     empty->long_name, empty->arg_description);
-	return !empty;
+	else
+		*status = take_argument(command, argument_name, argument, *argc, *argv);
+	return *status == EXIT_DONE;
 }
 
 /* ---- configuration ---- */

@@ -24,9 +24,11 @@ int cmd_agent(int argc, char **argv);
 int cmd_audit(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_usage(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 
 /*
  * Parses the options of a subcommand; arguments that are no options are refused.  summary stands above and
@@ -35,6 +37,10 @@ int cmd_usage(int argc, char **argv);
  */
 bool cmd_parse(const char *command, const char *summary, const char *examples, const GOptionEntry *entries,
                int *argc, char ***argv, int *status);
+
+/* The same of a command that takes exactly one argument, which help calls name: *argument is it, argv's own. */
+bool cmd_parse_argument(const char *command, const char *summary, const char *examples, const GOptionEntry *entries,
+                        const char *name, const char **argument, int *argc, char ***argv, int *status);
 
 /* Each says one line, "fipmeter COMMAND: …", on stderr.  The first returns EXIT_FAILED, the second
  * EXIT_USAGE. */

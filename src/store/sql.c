@@ -18,6 +18,11 @@
 	"flags = flags | excluded.flags, usage_rows = usage_rows + excluded.usage_rows, " \
 	"crossing = crossing + excluded.crossing"
 
+#define METER_SELECT \
+	"SELECT meter, generation, kind, address, fixed, class, flags, first_us, first_boot_us, first_in_bytes, " \
+	"first_in_packets, first_out_bytes, first_out_packets, last_us, last_boot_us, last_in_bytes, last_in_packets, " \
+	"last_out_bytes, last_out_packets"
+
 /* Sums of some meters: the begins of the periods are found by seeking from one to the next, and in each of them the meters
  * that are asked for; all that others have is passed over. */
 #define SUMS_OF_SOME(table) \
@@ -76,11 +81,7 @@ static const char *const texts[N_SQL] = {
 	[SQL_LOAD_GENERATIONS] =
 		"SELECT generation, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us "
 		"FROM generation WHERE generation IN (SELECT generation FROM meter WHERE closed_us = 0)",
-	[SQL_LOAD_METERS] =
-		"SELECT meter, generation, kind, address, fixed, class, flags, first_us, first_boot_us, "
-		"first_in_bytes, first_in_packets, first_out_bytes, first_out_packets, last_us, "
-		"last_boot_us, last_in_bytes, last_in_packets, last_out_bytes, last_out_packets FROM meter "
-		"WHERE closed_us = 0",
+	[SQL_LOAD_METERS] = METER_SELECT " FROM meter WHERE closed_us = 0",
 	/* The bare columns are those of the row that has the max(): SQLite promises it. */
 	[SQL_LOAD_COVERAGE] =
 		"SELECT max(seq), node, router, address, start_us, end_us, state, reason FROM coverage_fact "
@@ -144,6 +145,28 @@ static const char *const texts[N_SQL] = {
 	[SQL_GAPS] =
 		"SELECT seq, node, router, address, start_us, end_us, reason FROM coverage_fact "
 		"WHERE state = 'gap' AND end_us > ? ORDER BY router, start_us, address",
+
+	[SQL_ADDRESSES] = "SELECT DISTINCT address, fixed FROM meter WHERE address <> ''",
+	[SQL_TRACE_METERS] =
+		METER_SELECT ", closed_us, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us "
+		"FROM meter JOIN generation USING (generation) WHERE address = ? ORDER BY meter",
+	[SQL_TRACE_ROW] =
+		"SELECT s.id, u.seq, u.start_us, u.end_us, u.in_bytes, u.in_packets, u.out_bytes, u.out_packets, u.end_in_bytes, "
+		"u.end_in_packets, u.end_out_bytes, u.end_out_packets, u.flags FROM usage_fact u CROSS JOIN store s ON s.store = u.store "
+		"WHERE u.meter = ?1 AND u.start_us BETWEEN ?2 AND ?3 ORDER BY u.start_us DESC, u.store DESC, u.seq DESC LIMIT 1",
+	[SQL_TRACE_ROW_AFTER] =
+		"SELECT in_bytes, in_packets, out_bytes, out_packets, end_in_bytes, end_in_packets, end_out_bytes, end_out_packets "
+		"FROM usage_fact WHERE meter = ?1 AND start_us > ?2 AND start_us <= ?3 ORDER BY start_us, store, seq LIMIT 1",
+	[SQL_TRACE_ROW_BEFORE] =
+		"SELECT end_in_bytes, end_in_packets, end_out_bytes, end_out_packets FROM usage_fact WHERE meter = ?1 AND (store, seq) "
+		"< ((SELECT store FROM store WHERE id = ?2), ?3) ORDER BY store DESC, seq DESC LIMIT 1",
+	[SQL_TRACE_HOUR] =
+		"SELECT in_bytes, in_packets, out_bytes, out_packets, flags FROM hour_fact WHERE start_us = ? AND meter = ?",
+	[SQL_TRACE_DAY] =
+		"SELECT in_bytes, in_packets, out_bytes, out_packets, flags FROM day_fact WHERE start_us = ? AND meter = ?",
+	[SQL_TRACE_COVERAGE] =
+		"SELECT address, start_us, end_us, state, reason FROM coverage_fact WHERE node = ?1 AND router = ?2 "
+		"AND address IN ('', ?3) AND end_us >= ?4 AND start_us <= ?5 ORDER BY start_us, address",
 
 	[SQL_AUDIT_STORES] =
 		"SELECT s.store, s.id, s.last_seq, r.dropped_seq, r.rolled_seq FROM store s LEFT JOIN rollup r "

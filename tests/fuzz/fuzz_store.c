@@ -9,6 +9,7 @@
 #include "fuzz.h"
 
 #include "../unit/store_world.h"
+#include "store/trace.h"
 
 #include <string.h>
 
@@ -104,6 +105,25 @@ static void ignore_gap(const struct coverage *gap, void *data)
 {
 }
 
+static void ignore_address(uint32_t address, uint32_t fixed, void *data)
+{
+}
+
+static void explain(struct store *store, int64_t at_us)
+{
+	SCOPED(explanation) *explanation = explanation_new(FIP, at_us, at_us);
+	g_autoptr(GError) error = NULL;
+	unsigned flags;
+	bool known, done = store_trace(store, explanation, &known, &error);
+
+	fuzz_check_told(done, error);
+	if (!done || !known)
+		return;
+	explanation_state(explanation, NULL);
+	explanation_sum(explanation, &flags);
+	explanation_adds_up(explanation);
+}
+
 static void read_as_commands_do(const struct world *world)
 {
 	const struct usage_filter filter = { .since_us = 0, .until_us = INT64_MAX / 2, .per = PERIOD_TOTAL };
@@ -117,6 +137,9 @@ static void read_as_commands_do(const struct world *world)
 	store_each_usage(store, &filter, ignore_row, NULL, NULL);
 	store_each_router(store, ignore_router, NULL, NULL);
 	store_each_gap(store, 0, ignore_gap, NULL, NULL);
+	store_each_address(store, ignore_address, NULL, NULL);
+	explain(store, 0);
+	explain(store, NOON + MINUTE);
 	if (store_audit(store, &audit, NULL))
 		audit_clear(&audit);
 	store_close(store);

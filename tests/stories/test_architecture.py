@@ -103,6 +103,7 @@ def test_core_knows_glib_and_libc_and_nothing_of_the_system():
 @pytest.mark.parametrize("library, rooms", [
     (r"sqlite3\.h", {"store", "owners"}), (r"lib(?:mnl|nftnl|iptc)/.*", {"kernel", "inventory", "backend"}),
     (r"bpf/.*", {"backend"}), (r"libpq.*", {"ship"}), (r"microhttpd\.h", {"web"}), (r"curl/.*", {"owners"}), (r"libsmartcols.*", {"cmd"}),
+    (r"ncurses\.h", {"cmd"}),
 ])
 def test_each_library_is_known_in_its_rooms_only(library, rooms):
     wrong = [f"{name(path)} includes <{include}>" for path in sources() for include in includes(path)[1]

@@ -61,6 +61,9 @@ COMMANDS = [line[0] for line in listed("--list-commands")]
 OPTIONS = [(command, name, kind) for command in COMMANDS
            for name, _, _, kind, _ in listed(command, "--list-options") if name != "help"]
 
+# What a command cannot do without.
+NEEDS = {"agent": ["--once"], "explain": ["192.0.2.1"]}
+
 NO_TIME = ["", "yesterday", "2026-13-01", "2026-02-30", "20260723", "2026-07-23T25:00", "2026-07-23T12:00+25:00", "-1y",
            "-", "+1h", "1.5h", "1e9", "0x10", "99999999999999999999", "1969-12-31", "-99999999999999999999d"]
 
@@ -68,6 +71,9 @@ NO_TIME = ["", "yesterday", "2026-13-01", "2026-02-30", "20260723", "2026-07-23T
 WRONG = {
     "since": (NO_TIME, "--since"),
     "until": (NO_TIME, "--until"),
+    "at": (NO_TIME, "--at"),
+    "count": (["0", "-1", "1.5", "1000001", "0x10", " 1", "99999999999999999999"], "right: whole seconds from 1 to 1000000"),
+    "sort": (["Total", "rate", "in "], "right: total, in, out, packets, address or router"),
     "per": (["week", "Day", "hour "], "right: interval, minute, hour, day, month or total"),
     "by": (["ip", "Router"], "right: address, router, class, project or node"),
     "output": (["xml", "JSON", "table,json"], "right: table"),
@@ -82,8 +88,8 @@ WRONG = {
 
 @pytest.mark.parametrize("command, name, kind", OPTIONS, ids=lambda value: value)
 def test_an_option_with_a_value_that_does_not_do(command, name, kind, tmp_path):
-    fixed = [command, "--config=/dev/null", f"--state-dir={tmp_path / 'none'}"]
-    fixed = fixed[:2] if command == "plan" else fixed
+    fixed = [command, *NEEDS.get(command, [])[:command == "explain"], "--config=/dev/null", f"--state-dir={tmp_path / 'none'}"]
+    fixed = fixed[:2] if command in ("plan", "watch") else fixed
     if kind == "none":
         complains(run(*fixed, f"--{name}=no"), 2, f"--{name} takes no value")
         return
@@ -157,7 +163,7 @@ def test_a_configuration_that_does_not_do_stops_every_command(case, config, tmp_
     text, *told = CONFIGURATIONS[case]
     config.write_text(text)
     for command in COMMANDS if len(text) < 1000 else ["agent", "usage"]:
-        argv = [command, "--config", config, *(["--once"] if command == "agent" else [])]
+        argv = [command, "--config", config, *NEEDS.get(command, [])]
         complains(run(*argv), 1, f"fipmeter {command}: {config}: ", *told)
 
 
@@ -165,12 +171,12 @@ def test_a_configuration_that_cannot_be_read(config, tmp_path):
     (tmp_path / "directory").mkdir()
     config.write_text("[agent]\n")
     config.chmod(0)
-    for command in COMMANDS:
-        complains(run(command, "--config", tmp_path / "none"), 1, f"{tmp_path}/none: No such file", "right: ")
-        complains(run(command, "--config", tmp_path / "directory"), 1, "/directory: Is a directory", "right: ")
-        complains(run(command, "--config", config, under=["setpriv", *BARE]), 1, f"{config}: Permission denied")
-        complains(run(command, "--config", HOSTILE), 1, r"a\x1b[31mred", "right: ")
-        complains(run(command, "--config", BIG), 1, "File name too long", "right: ")
+    for command in [[each, *NEEDS.get(each, [])] for each in COMMANDS]:
+        complains(run(*command, "--config", tmp_path / "none"), 1, f"{tmp_path}/none: No such file", "right: ")
+        complains(run(*command, "--config", tmp_path / "directory"), 1, "/directory: Is a directory", "right: ")
+        complains(run(*command, "--config", config, under=["setpriv", *BARE]), 1, f"{config}: Permission denied")
+        complains(run(*command, "--config", HOSTILE), 1, r"a\x1b[31mred", "right: ")
+        complains(run(*command, "--config", BIG), 1, "File name too long", "right: ")
     complains(run("usage", "--config", "/dev/zero"), 1, "/dev/zero: File too large", "right: ")
 
 
@@ -189,10 +195,10 @@ def files(directory):
 
 
 def writer(command):
-    return [command, *(["--once"] if command == "agent" else [])]
+    return [command, *NEEDS.get(command, [])]
 
 
-WRITERS, READERS = ["agent", "detach"], ["usage", "audit"]
+WRITERS, READERS = ["agent", "detach"], ["usage", "audit", "explain"]
 
 
 def put(state, statements):
@@ -307,7 +313,7 @@ def test_a_store_that_is_no_database_is_left_alone_by_readers_and_set_aside_by_t
     NO_STORES[case](state / "usage.db")
     was = (state / "usage.db").read_bytes()
     for command in READERS if case not in ("a half", "a page of zeros") else []:
-        complains(run(command, "--config", "/dev/null", "--state-dir", state), 1, f"{state}/usage.db: ")
+        complains(run(*writer(command), "--config", "/dev/null", "--state-dir", state), 1, f"{state}/usage.db: ")
         assert (state / "usage.db").read_bytes() == was
     done = run("agent", "--once", "--config", "/dev/null", "--state-dir", state)
     assert done.returncode == 0 and done.stderr.count("\n") == 1 and shows_no_control(done.stderr), done.stderr
@@ -381,12 +387,14 @@ def test_names_in_the_store_are_shown_as_text_and_obeyed_by_nobody(state, case):
         put(state, "UPDATE generation SET node = CAST(node AS TEXT), router = CAST(router AS TEXT)")
     before = files(state)
     for argv in [["usage", "--since", "0", *more] for more in ([], ["--by", "node"], ["--by", "router"],
-                                                               ["--per", "interval"])] + [["audit"], ["status"], ["doctor"]]:
+                                                               ["--per", "interval"])] + [["audit"], ["status"], ["doctor"],
+                                                                ["explain", "192.0.2.1"]]:
         for form in [[], ["-o", "json"], ["-o", "csv"]]:
             if form == ["-o", "csv"] and argv[0] != "usage":
                 continue
             done = run(*argv, *form, "--config", "/dev/null", "--state-dir", state)
-            assert done.returncode == {"usage": 0, "audit": 1, "status": 4, "doctor": 4}[argv[0]] and done.stderr == "", (argv, done.stderr)
+            codes = {"usage": 0, "audit": 1, "status": 4, "doctor": 4, "explain": 4}
+            assert done.returncode == codes[argv[0]] and done.stderr == "", (argv, done.stderr)
             assert shows_no_control(done.stdout, "\r\n" if "csv" in form else "\n"), (argv, form, done.stdout[:2000])
             if "json" in form:
                 told = json.loads(done.stdout)
@@ -404,6 +412,25 @@ def test_a_router_that_is_not_known_is_3(state, what):
         done = run(what, "--router", name, "--config", "/dev/null", "--state-dir", state)
         complains(done, 3, "router ", "known")
     complains(run("usage", "--address", "192.0.2.1", "--config", "/dev/null", "--state-dir", state), 3, "192.0.2.1")
+
+
+@pytest.mark.parametrize("address", ["1.2.3", "1.2.3.4/32", "::1", "localhost", "0.0.0.0", "", HOSTILE, BIG, NO_TEXT])
+def test_an_address_to_explain_that_is_none(address):
+    complains(run("explain", address), 2, "is no IPv4 address (right: 192.0.2.1; ", "fipmeter explain --help")
+
+
+def test_an_address_to_explain_that_is_missing_or_one_too_many():
+    complains(run("explain"), 2, "ADDRESS is missing", "fipmeter explain --help")
+    complains(run("explain", "192.0.2.1", HOSTILE), 2, r"a\x1b[31mred", "one argument too many")
+
+
+def test_an_address_to_explain_that_is_not_known_is_3_and_says_what_there_is(state):
+    argv = ["--config", "/dev/null", "--state-dir", state]
+    complains(run("explain", "192.0.2.9", *argv), 3, "192.0.2.9 is not known", "none is like it", "fipmeter usage --since 0")
+    plant(state, "one")
+    complains(run("explain", "192.0.2.9", *argv), 3, "those like it are 192.0.2.1 ", "fipmeter usage --since 0")
+    complains(run("explain", "10.0.0.1", *argv), 3, "the fixed address of the floating IP 192.0.2.1: ask for that")
+    complains(run("explain", "8.8.8.8", *argv), 3, "none is like it")
 
 
 def test_files_of_the_netns_directory_with_hostile_names(tmp_path, state):
@@ -463,9 +490,11 @@ def test_what_is_refused_touches_no_router(backend, refused, tmp_path):
 def without(lab, meter, command, capabilities):
     """Run a command with all privileges that it needs but these."""
     left = ",".join(["-all", *(f"+{name}" for name in CAPABILITIES if name not in capabilities)])
-    argv = [*command, "--config", str(meter.config), *([] if command == ["plan"] else ["--state-dir", str(meter.state)])]
+    argv = [*command, "--config", str(meter.config), *([] if command[0] in ("plan", "watch") else ["--state-dir", str(meter.state)])]
     return lab.sh(["setpriv", "--bounding-set", left, "--inh-caps", "-all", "--", PROGRAM, *argv])
 
+
+WATCH = ["watch", "--count=1"]
 
 # Those of the back end ebpf alone: whoever does not ask for it does without.
 EBPF = ["bpf", "perfmon"]
@@ -474,9 +503,9 @@ EBPF = ["bpf", "perfmon"]
 @with_one_lab
 def test_a_privilege_that_is_missing_is_named(lab, backend, refused):
     for missing in [name for name in CAPABILITIES if name not in EBPF]:
-        for command in ["agent", "--once"], ["agent", "--once", "--dry-run"], ["plan"], ["detach"]:
+        for command in ["agent", "--once"], ["agent", "--once", "--dry-run"], ["plan"], ["detach"], WATCH:
             done = without(lab, refused, command, [missing])
-            if missing in ("net_broadcast", "sys_ptrace") and command[-1] in ("plan", "--dry-run"):
+            if missing in ("net_broadcast", "sys_ptrace") and command[-1] in ("plan", "--dry-run", WATCH[-1]):
                 assert done.returncode == 0, done.stderr    # who only looks does without
             else:
                 complains(done, 1, f"missing privileges: CAP_{missing.upper()} (", "run as root")

@@ -345,6 +345,24 @@ def test_the_schema_of_plan(meter):
     assert ranges[0][0] == "0.0.0.0" and ranges[-1][1] == "255.255.255.255"
 
 
+def test_the_schema_of_explain(lab, meter):
+    """With a gap around it, and read from the kernel."""
+    meter.sample()
+    told = json.loads(meter.run(*meter.node_argv("explain", FIP["a"], "-o", "json"), status=(0, 4)).stdout)
+    expect_schema("explain", told)
+    for sum_ in told["sums"]:
+        assert sum_["holds"] and lab.sh(["sh", "-c", sum_["command"]]).returncode == 0, sum_["command"]
+
+
+def test_what_explain_says_of_a_flag_is_what_the_page_says():
+    texts = re.findall(r'case FLAG_(\w+):\s*return "([^"]+)"', (SRC / "cmd/explain_words.c").read_text())
+    section = re.search(r"^## Flags\n(.*?)^## ", page("operate.md"), re.M | re.S)[1]
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section, re.M))
+    assert len(texts) == 6
+    for flag, text in texts:
+        assert rows[flag.lower()] == text
+
+
 def test_the_schema_of_audit(meter):
     expect_schema("audit", json.loads(meter.command("audit", "-o", "json").stdout))
 
@@ -365,9 +383,9 @@ SRC = ROOT / "src"
 # Whatever these say is said to the operator: by status, in the log, or as the last line of a command.
 SPEAKERS = ["kernel/*.c", "backend/*.c", "inventory/*.c", "cmd/agent.c", "cmd/cycle*.[ch]", "cmd/look.c", "cmd/sites.c", "cmd/node.c",
             "cmd/upkeep.c", "cmd/reload.c", "cmd/bulletin.c", "cmd/status.c", "cmd/supervisor.c", "cmd/cmd.h", "core/cover.c", "core/ledger.c",
-            "store/agree.c", "store/judge.c", "store/open.c", "store/place.c", "store/shape.c", "store/store.c", "store/sql.c", "store/baselines.c", "store/query.c"]
+            "store/trace.c", "cmd/explain_live.c", "store/agree.c", "store/judge.c", "store/open.c", "store/place.c", "store/shape.c", "store/store.c", "store/sql.c", "store/baselines.c", "store/query.c"]
 # What is not said: comments of rules, statements, help, formats of JSON, and the rows of tables.
-SILENT = r"^bpftool map|excluded\.|^ip netns exec|^nft list|SELECT |INSERT |UPDATE |DELETE |FROM |PRAGMA |BEGIN |WHERE |\?\d|^ *VALUES|^\{s:|Exit status|^  fipmeter|crossing|^rows? \d|not row|^%s +%s$"
+SILENT = r"^bpftool map|^first_in_packets, |excluded\.|^ip netns exec|^nft list|SELECT |INSERT |UPDATE |DELETE |FROM |PRAGMA |BEGIN |WHERE |\?\d|^ *VALUES|^\{s:|Exit status|^  fipmeter|crossing|^rows? \d|not row|^%s +%s$"
 
 
 def literals(text):

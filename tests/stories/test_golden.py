@@ -108,7 +108,8 @@ def test_json_gives_back_every_name_and_every_number_as_it_is_kept(store):
 
 
 def test_no_machine_output_holds_a_control_character(store):
-    for argv in ([*ALL, "--per", "interval", "-o", "json"], [*ALL, "--per", "interval", "-o", "csv"], ["audit", "-o", "json"]):
+    for argv in ([*ALL, "--per", "interval", "-o", "json"], [*ALL, "--per", "interval", "-o", "csv"], ["audit", "-o", "json"],
+                 ["explain", "198.51.100.106", "-o", "json"]):
         text = output(store, *argv).decode().replace("\r\n", "\n")
         assert not [c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf")], argv
 
@@ -123,6 +124,26 @@ def test_a_cell_that_a_spreadsheet_would_run_is_text(store, tmp_path, node):
     text = output(tmp_path, *ALL, "--per", "interval", "-o", "csv").decode()
     cells = {row["node"] for row in csv.DictReader(io.StringIO(text, newline=""))}
     assert len(cells) == 1 and cells.pop()[0] in "'\\", "an apostrophe, or the control character as an escape"
+
+
+# --- explain ---
+
+def test_explain_for_machines(store):
+    """The latest row, with a neighbour of control characters in the store; and one in a gap, which is exit status 4."""
+    expect("explain-latest.json", output(store, "explain", "198.51.100.101", "-o", "json"))
+    expect("explain-gap.json", output(store, "explain", "198.51.100.101", "--at", "2026-07-01T00:59:30Z", "-o", "json", status=4))
+    found = output(store, "explain", "198.51.100.106", "-o", "json")
+    expect("explain-gone.json", found)
+    assert found == output(store, "explain", "198.51.100.106", "-o", "json", locale="C")
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_explain_on_a_terminal(store, columns):
+    found = on_terminal(store, columns, "explain", "198.51.100.101").replace(os.fsencode(store), b"STORE")
+    lines = found.decode().splitlines()
+    paths = [line for line in lines if "usage.db" in line]     # as long as the directory of this run is
+    assert max(columns_of(line) for line in lines[:-1] if line not in paths) <= columns and len(lines[-1]) > columns
+    assert lines[0] == "address     198.51.100.101, floating IP of 10.0.1.11" and lines[-1].endswith(".")
 
 
 # --- audit ---

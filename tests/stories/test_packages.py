@@ -20,7 +20,7 @@ UNIT = (ROOT / "packaging/systemd/fipmeter-agent.service.in").read_text()
 
 # dependency() of meson.build -> Debian's package.
 LIBRARIES = {"glib-2.0": "libglib2.0-dev", "libmnl": "libmnl-dev", "libnftnl": "libnftnl-dev", "libip4tc": "libip4tc-dev",
-             "sqlite3": "libsqlite3-dev", "jansson": "libjansson-dev", "smartcols": "libsmartcols-dev",
+             "sqlite3": "libsqlite3-dev", "jansson": "libjansson-dev", "smartcols": "libsmartcols-dev", "ncursesw": "libncurses-dev",
              "libsystemd": "libsystemd-dev", "libbpf": "libbpf-dev"}
 
 MACROS = {"_sbindir": "/usr/sbin", "_unitdir": "/usr/lib/systemd/system", "_sysusersdir": "/usr/lib/sysusers.d",
