@@ -121,6 +121,7 @@ static struct generation *generation_for(const struct ledger *ledger, struct bat
 }
 
 #define UNSEEN "the address appeared between two looks"
+#define INTERRUPTED "the agent ended while its counter was made"
 
 /* Until it was seen, what the address sent and received was not counted. */
 static void declare_unseen(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
@@ -146,7 +147,8 @@ static void declare_arrival(const struct ledger *ledger, struct batch *batch, co
 		          cover_label(ledger, meter->of, before ? known : &meter->first_at, at), at->utc_us, UNSEEN);
 }
 
-/* Its counter was made a moment after that was written down. */
+/* Its counter was made a moment after that was written down.  The books of an earlier agent may have been lost, and with
+ * them the gap. */
 static void extend_unseen(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
                           const struct instant *at)
 {
@@ -157,6 +159,9 @@ static void extend_unseen(const struct ledger *ledger, struct batch *batch, cons
 	latest = books_latest_coverage(ledger, batch, meter->of->router, meter->key.address);
 	if (latest && latest->state == STATE_GAP && latest->end_us >= meter->first_at.utc_us)
 		cover_extend(batch, latest, at->utc_us);
+	else if (meter->id < ledger->first_own_meter)
+		cover_miss_address(ledger, batch, meter->of->router, meter->key.address,
+		                   cover_label(ledger, meter->of, &meter->first_at, at), at->utc_us, INTERRUPTED);
 }
 
 /* An earlier process has metered the router and taken its counters down, and did not come to making new ones: what there
@@ -208,7 +213,7 @@ static void doubt(const struct ledger *ledger, struct batch *batch, const struct
 		return;
 	cover_miss_address(ledger, batch, meter->of->router, meter->key.address,
 	                   cover_label(ledger, meter->of, &meter->first_at, now), now->utc_us,
-	                   "the agent ended while its counter was made");
+	                   INTERRUPTED);
 	doubted = meter_copy(meter);
 	doubted->flags |= FLAG_GAP;
 	g_ptr_array_add(batch->meters, doubted);

@@ -403,6 +403,26 @@ static void test_counter_that_somebody_removed(struct books_test *test, const vo
 	g_assert_cmpuint(row(test, 1)->flags & (FLAG_RESET | FLAG_GAP), ==, FLAG_RESET | FLAG_GAP);
 }
 
+/* The agent ended right after a birth that had a gap before it, and its store was lost: of the second home there are the
+ * meters alone. */
+static void test_birth_with_a_gap_that_the_lost_store_had(struct books_test *test, const void *data)
+{
+	int64_t born_us;
+
+	birth_and_reading(test, "g1");
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	pass(test, MINUTE);
+	birth(test, "g1");
+	born_us = test->now.utc_us;
+	g_ptr_array_set_size(test->coverage, 0);
+	restart(test);
+	count(test, 1, 7, 0);
+	pass(test, MINUTE);
+	sample(test);
+	assert_gap(test, OTHER, born_us, test->now.utc_us);
+	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_GAP | FLAG_CATCHUP);
+}
+
 static void test_dead_counter_that_still_stands_is_wanted_again(struct books_test *test, const void *data)
 {
 	int64_t since_us;
@@ -656,6 +676,7 @@ int main(int argc, char **argv)
 	CASE(counter_that_somebody_removed);
 	CASE(counter_that_somebody_removed_after_a_hand_over);
 	CASE(dead_counter_that_still_stands_is_wanted_again);
+	CASE(birth_with_a_gap_that_the_lost_store_had);
 	CASE(last_reading_lacks_a_counter);
 	CASE(last_reading_of_a_namespace_that_was_replaced);
 	CASE(router_ended_before_its_new_address_was_counted);
