@@ -132,6 +132,12 @@ bool sql_get_address(const struct sql_call *call, int column, uint32_t *address)
 bool sql_get_basis(const struct sql_call *call, int column, enum basis *basis);
 bool sql_get_state(const struct sql_call *call, int column, enum state *state);
 
+/* Tag, boot, node, namespace, router, basis, made and read, from column on.  NULL for nonsense; the caller drops the reference. */
+struct generation *sql_get_generation(const struct sql_call *call, int column);
+
+/* The columns of SQL_LOAD_METERS, into an empty meter, which refers to of (NULL: nonsense). */
+bool sql_get_meter(const struct sql_call *call, struct generation *of, struct meter *meter);
+
 /* Begins the WAL anew if what is in it is in doubt.  True if it may be written to. */
 bool store_renew_wal(struct store *store, GError **error);
 

@@ -273,15 +273,10 @@ static bool load_generations(struct store *store, GHashTable *generations, GErro
 
 	while ((result = sql_step(&call, error)) == SQL_ROW) {
 		int64_t number = sqlite3_column_int64(call.statement, 0);
-		struct generation *of;
-		enum basis basis;
+		struct generation *of = sql_get_generation(&call, 1);
 
-		if (!sql_get_basis(&call, 6, &basis))
+		if (!of)
 			return refuse(store, &call, "generation", error);
-		of = generation_new(sql_text(&call, 1), sql_text(&call, 2), sql_text(&call, 3), sql_text(&call, 4),
-		                    sql_text(&call, 5), basis);
-		sql_get_instant(&call, 7, &of->made_at);
-		sql_get_instant(&call, 9, &of->read_at);
 		g_hash_table_insert(generations, g_memdup2(&number, sizeof number), of);
 	}
 	return result == SQL_NONE;
@@ -292,17 +287,8 @@ static bool load_meter(const struct sql_call *call, GHashTable *generations, str
 	int64_t number = sqlite3_column_int64(call->statement, 1);
 	struct generation *of = g_hash_table_lookup(generations, &number);
 
-	if (!of || !kind_from_name(sql_text(call, 2), &meter->key.kind) ||
-	    !sql_get_address(call, 3, &meter->key.address) || !sql_get_address(call, 4, &meter->fixed))
+	if (!sql_get_meter(call, of, meter))
 		return false;
-	meter->id = sqlite3_column_int64(call->statement, 0);
-	meter->of = generation_ref(of);
-	meter->key.class_name = g_intern_string(sql_text(call, 5));
-	meter->flags = sqlite3_column_int64(call->statement, 6);
-	sql_get_instant(call, 7, &meter->first_at);
-	sql_get_counts(call, 9, &meter->first);
-	sql_get_instant(call, 13, &meter->last_at);
-	sql_get_counts(call, 15, &meter->last);
 	/* A meter without traffic is not written when it is read. */
 	if (of->read_at.boot_us > meter->last_at.boot_us)
 		meter->last_at = of->read_at;

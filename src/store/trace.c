@@ -24,16 +24,12 @@ static struct generation *take_generation(const struct sql_call *call, GHashTabl
 {
 	int64_t number = sqlite3_column_int64(call->statement, 1);
 	struct generation *of = g_hash_table_lookup(generations, &number);
-	int at = GENERATION_COLUMN;
-	enum basis basis;
 
-	if (of || !sql_get_basis(call, at + 5, &basis))
+	if (of)
 		return of;
-	of = generation_new(sql_text(call, at), sql_text(call, at + 1), sql_text(call, at + 2), sql_text(call, at + 3),
-	                    sql_text(call, at + 4), basis);
-	sql_get_instant(call, at + 6, &of->made_at);
-	sql_get_instant(call, at + 8, &of->read_at);
-	g_hash_table_insert(generations, g_memdup2(&number, sizeof number), of);
+	of = sql_get_generation(call, GENERATION_COLUMN);
+	if (of)
+		g_hash_table_insert(generations, g_memdup2(&number, sizeof number), of);
 	return of;
 }
 
@@ -47,17 +43,8 @@ static bool take_meter(const struct sql_call *call, GHashTable *generations, str
 {
 	struct generation *of = take_generation(call, generations);
 
-	if (!of || !kind_from_name(sql_text(call, 2), &meter->key.kind) ||
-	    !sql_get_address(call, 3, &meter->key.address) || !sql_get_address(call, 4, &meter->fixed))
+	if (!sql_get_meter(call, of, meter))
 		return false;
-	meter->id = sqlite3_column_int64(call->statement, 0);
-	meter->of = generation_ref(of);
-	meter->key.class_name = g_intern_string(sql_text(call, 5));
-	meter->flags = sqlite3_column_int64(call->statement, 6);
-	sql_get_instant(call, 7, &meter->first_at);
-	sql_get_counts(call, 9, &meter->first);
-	sql_get_instant(call, 13, &meter->last_at);
-	sql_get_counts(call, 15, &meter->last);
 	meter->closed_us = sqlite3_column_int64(call->statement, 19);
 	return is_time(meter->first_at.utc_us) && is_time(meter->last_at.utc_us) && is_time(meter->closed_us) &&
 	       is_time(of->read_at.utc_us);
