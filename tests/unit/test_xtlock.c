@@ -62,12 +62,12 @@ static void test_waits_for_who_has_it_and_not_for_ever(void)
 		g_usleep(50000);
 		_exit(0);
 	}
+	close(pipes[1]); /* a child that failed is an end of file, not a wait for ever */
 	g_assert_cmpint(read(pipes[0], &byte, 1), ==, 1);
 	xtlock_release(xtlock_take(NULL, 5000, &error));
 	g_assert_no_error(error);
 	g_assert_cmpint(waitpid(child, NULL, 0), ==, child);
 	close(pipes[0]);
-	close(pipes[1]);
 
 	fd = hold(OWN);
 	g_assert_null(xtlock_take(NULL, 20, &error));
@@ -116,9 +116,9 @@ static pid_t start_l3_agent(bool own_run)
 		execl("/bin/sh", "sh", script, NULL);
 		_exit(1);
 	}
+	close(pipes[1]);
 	g_assert_cmpint(read(pipes[0], &byte, 1), ==, 1);
 	close(pipes[0]);
-	close(pipes[1]);
 	return child;
 }
 
