@@ -188,12 +188,6 @@ struct counts explanation_sum(const struct explanation *explanation, unsigned *f
 	return sum;
 }
 
-struct counts explain_difference(const struct counts *a, const struct counts *b)
-{
-	return (struct counts){ a->in_bytes - b->in_bytes, a->in_packets - b->in_packets, a->out_bytes - b->out_bytes,
-		                a->out_packets - b->out_packets };
-}
-
 bool explain_is_same(const struct counts *a, const struct counts *b)
 {
 	return a->in_bytes == b->in_bytes && a->in_packets == b->in_packets && a->out_bytes == b->out_bytes &&
@@ -202,7 +196,7 @@ bool explain_is_same(const struct counts *a, const struct counts *b)
 
 bool explain_line_adds_up(const struct explain_line *line)
 {
-	struct counts expected = explain_difference(&line->meter->last, &line->meter->first);
+	struct counts expected = counts_minus(&line->meter->last, &line->meter->first);
 
 	return explain_is_same(&expected, &line->booked);
 }

@@ -84,9 +84,6 @@ bool explain_is_same(const struct counts *a, const struct counts *b);
 /* All that is booked of the line's meter is its last reading minus its first. */
 bool explain_line_adds_up(const struct explain_line *line);
 
-/* a - b, where no count of b is higher. */
-struct counts explain_difference(const struct counts *a, const struct counts *b);
-
 /* How like two addresses are, for who has mistyped one: the higher the better, 0 not at all. */
 unsigned explain_likeness(uint32_t a, uint32_t b);
 

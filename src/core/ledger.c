@@ -43,16 +43,6 @@ static void end_meter(struct batch *batch, const struct meter *meter, int64_t cl
 	g_ptr_array_add(batch->meters, closed);
 }
 
-static struct counts difference(const struct counts *now, const struct counts *before)
-{
-	return (struct counts){
-		.in_bytes = now->in_bytes - before->in_bytes,
-		.in_packets = now->in_packets - before->in_packets,
-		.out_bytes = now->out_bytes - before->out_bytes,
-		.out_packets = now->out_packets - before->out_packets,
-	};
-}
-
 /* Puts what meter counted up to the reading into the batch, as a row if it is anything.  Returns the meter as it is
  * then: the batch's, or NULL where nothing changed. */
 static struct meter *move_meter(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
@@ -61,7 +51,7 @@ static struct meter *move_meter(const struct ledger *ledger, struct batch *batch
 	const struct instant *since = last_read(meter);
 	struct usage row = {
 		.meter = meter->id, .start_us = cover_label(ledger, meter->of, since, at), .end_us = at->utc_us,
-		.counts = difference(counts, &meter->last), .reading = *counts, .flags = meter->flags | flags,
+		.counts = counts_minus(counts, &meter->last), .reading = *counts, .flags = meter->flags | flags,
 	};
 	struct meter *moved;
 

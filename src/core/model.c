@@ -198,6 +198,16 @@ void counts_add(struct counts *to, const struct counts *more)
 	to->out_packets += more->out_packets;
 }
 
+struct counts counts_minus(const struct counts *now, const struct counts *before)
+{
+	return (struct counts){
+		.in_bytes = now->in_bytes - before->in_bytes,
+		.in_packets = now->in_packets - before->in_packets,
+		.out_bytes = now->out_bytes - before->out_bytes,
+		.out_packets = now->out_packets - before->out_packets,
+	};
+}
+
 static const char *const kind_names[] = {
 	[KIND_FLOATING] = "floating", [KIND_GATEWAY] = "gateway", [KIND_UNATTRIBUTED] = "unattributed",
 };

@@ -200,6 +200,7 @@ gboolean meter_key_equal(const void *a, const void *b);
 bool counts_is_zero(const struct counts *counts);
 bool counts_is_below(const struct counts *a, const struct counts *b); /* some count of a is lower than b's */
 void counts_add(struct counts *to, const struct counts *more);
+struct counts counts_minus(const struct counts *now, const struct counts *before); /* of which no count is higher */
 
 /* The names that records, JSON and tables use.  Never renamed.  The _from functions return false for a stranger. */
 const char *kind_name(enum kind kind);

@@ -122,12 +122,6 @@ static struct rate_class *class_of(struct rates *rates, struct rate *rate, const
 	return &g_array_index(rate->classes, struct rate_class, rate->classes->len - 1);
 }
 
-static struct counts difference(const struct counts *a, const struct counts *b)
-{
-	return (struct counts){ a->in_bytes - b->in_bytes, a->in_packets - b->in_packets, a->out_bytes - b->out_bytes,
-		                a->out_packets - b->out_packets };
-}
-
 /* follows: the counters were read before, and are the same ones. */
 static void take_reading(struct rates *rates, struct place *place, const struct reading *reading, bool follows, int64_t took_us)
 {
@@ -141,7 +135,7 @@ static void take_reading(struct rates *rates, struct place *place, const struct 
 	}
 	class->moved = (struct counts){ 0 };
 	if (follows && class->turn && !counts_is_below(&reading->counts, &class->last)) {
-		class->moved = difference(&reading->counts, &class->last);
+		class->moved = counts_minus(&reading->counts, &class->last);
 		rate->took_us = took_us;
 	}
 	counts_add(&rate->moved, &class->moved);

@@ -153,7 +153,7 @@ static bool find_reading_after(struct store *store, const struct explanation *ex
 	if (result == SQL_ROW) {
 		sql_get_counts(&call, 0, &counts);
 		sql_get_counts(&call, 4, &reading);
-		line->reading = explain_difference(&reading, &counts);
+		line->reading = counts_minus(&reading, &counts);
 		sql_end(&call);
 	}
 	return result != SQL_FAILED;
@@ -219,7 +219,7 @@ static bool fill_rows(struct store *store, struct explanation *explanation, GErr
 		line->has_row = line->has_row && line->row.start_us == explanation->start_us;
 		if (line->has_row) {
 			line->reading = line->row.reading;
-			line->baseline = explain_difference(&line->row.reading, &line->row.counts);
+			line->baseline = counts_minus(&line->row.reading, &line->row.counts);
 			if (!find_chain(store, explanation, line, error))
 				return false;
 		} else if (!stand_still(store, explanation, line, earlier, error)) {
