@@ -20,7 +20,7 @@ BUILD_PACKAGES = gcc libc6-dev pkg-config meson ninja-build python3 libglib2.0-d
 	libip4tc-dev libsqlite3-dev libjansson-dev libsmartcols-dev libsystemd-dev libbpf-dev clang bpftool \
 	libncurses-dev
 LAB_PACKAGES = iproute2 nftables iptables ipset iperf3 ethtool conntrack procps tzdata
-TEST_PACKAGES = python3-pytest sqlite3 strace systemd mandoc zsh fish e2fsprogs tmux
+TEST_PACKAGES = python3-pytest python3-pytest-xdist sqlite3 strace systemd mandoc zsh fish e2fsprogs tmux
 BENCH_PACKAGES = linux-perf strace
 FUZZ_PACKAGES = clang libclang-rt-14-dev
 PACKAGE_PACKAGES = debhelper dpkg-dev git lintian

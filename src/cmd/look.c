@@ -78,10 +78,12 @@ static void look_at(struct node *node, struct site *site)
 	router = xtables_fingerprint(site->place.ns_fd, NAT, &legacy_nat, &error) ?
 	         inventory_look(site->place.ns_fd, site->place.netfilter, site->ns, ruling(site), &error) : NULL;
 	if (!router) {
+		bool changing = g_error_matches(error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED);
+
 		fall_behind(site, &now); /* of what it is to be */
-		site->overlooked |= site->dirty;
+		site->overlooked |= site->dirty && !changing;
 		site->dirty = true;
-		node->again |= g_error_matches(error, NETLINK_ERROR, NETLINK_ERROR_INTERRUPTED);
+		node->again |= changing;
 		node_fail_site(node, site, error);
 		return;
 	}
