@@ -423,20 +423,50 @@ static void test_birth_with_a_gap_that_the_lost_store_had(struct books_test *tes
 	g_assert_cmpuint(row(test, 0)->flags, ==, FLAG_GAP | FLAG_CATCHUP);
 }
 
-static void test_dead_counter_that_still_stands_is_wanted_again(struct books_test *test, const void *data)
+/* The floating IP has gone and its counter stands; a minute later it comes again, to another VM. */
+static void come_again(struct books_test *test, bool served)
 {
-	int64_t since_us;
-
 	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
 	birth_and_reading(test, "g1");
 	count(test, 1, 100, 0);
 	g_array_set_size(test->plan->meters, 1);
 	pass(test, MINUTE);
 	sample(test);
-	since_us = test->now.utc_us;
 	set_meter(test, KIND_FLOATING, OTHER, FIXED + 2);
+	g_array_index(test->plan->meters, struct planned_meter, 1).served = served;
 	pass(test, MINUTE);
 	test->kernel->at = test->now; /* it was read before */
+}
+
+static void test_dead_counter_that_is_wanted_again_before_its_address(struct books_test *test, const void *data)
+{
+	come_again(test, false);
+	birth(test, "g1");
+	g_assert_null(last_gap(test));
+	count(test, 1, 7, 0);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 1)->flags, ==, FLAG_UNKNOWN_START);
+}
+
+/* It may have been there until the router became standby. */
+static void test_dead_counter_that_is_wanted_again_in_a_standby(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	come_again(test, false);
+	since_us = test->now.utc_us - MINUTE;
+	test->plan->standby = true;
+	birth(test, "g1");
+	assert_gap(test, OTHER, since_us, test->now.utc_us);
+}
+
+static void test_dead_counter_that_still_stands_is_wanted_again(struct books_test *test, const void *data)
+{
+	int64_t since_us;
+
+	come_again(test, true);
+	since_us = test->now.utc_us - MINUTE;
 	birth(test, "g1");
 	assert_gap(test, OTHER, since_us, test->now.utc_us);
 	count(test, 1, 7, 0);
@@ -676,6 +706,8 @@ int main(int argc, char **argv)
 	CASE(counter_that_somebody_removed);
 	CASE(counter_that_somebody_removed_after_a_hand_over);
 	CASE(dead_counter_that_still_stands_is_wanted_again);
+	CASE(dead_counter_that_is_wanted_again_before_its_address);
+	CASE(dead_counter_that_is_wanted_again_in_a_standby);
 	CASE(birth_with_a_gap_that_the_lost_store_had);
 	CASE(last_reading_lacks_a_counter);
 	CASE(last_reading_of_a_namespace_that_was_replaced);

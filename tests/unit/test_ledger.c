@@ -325,6 +325,21 @@ static void test_birth_is_committed_once(struct books_test *test, const void *da
 	}
 }
 
+/* What an agent has made itself was not counted in its absence. */
+static void test_last_reading_of_what_came_after_a_restart(struct books_test *test, const void *data)
+{
+	birth_and_reading(test, "g1");
+	restart(test);
+	set_meter(test, KIND_FLOATING, OTHER, FIXED + 1);
+	birth(test, "g1");
+	count(test, 0, 3, 0);
+	count(test, 1, 5, 0);
+	pass(test, MINUTE);
+	end(test, test->kernel);
+	for (unsigned i = 0; i < 2; i++)
+		g_assert_cmpint(row(test, i)->flags & FLAG_CATCHUP, ==, row(test, i)->counts.in_bytes == 3 ? FLAG_CATCHUP : 0);
+}
+
 static void test_birth_beside_counters_of_nobody(struct books_test *test, const void *data)
 {
 	test->kernel->generation = g_strdup("strange");
@@ -441,6 +456,7 @@ int main(int argc, char **argv)
 	CASE(last_reading_after_a_move_is_flagged);
 	CASE(books_that_were_never_opened_say_nothing);
 	CASE(birth_is_committed_once);
+	CASE(last_reading_of_what_came_after_a_restart);
 	CASE(birth_beside_counters_of_nobody);
 	CASE(one_tag_in_two_namespaces);
 	CASE(plan_of_nothing_ends_what_there_was);
