@@ -373,3 +373,10 @@ bool bulletin_read(const char *netns_dir, json_t **told, long *holder, GError **
 	*holder = pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) ? pid : 0;
 	return true;
 }
+
+const char *bulletin_text(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}

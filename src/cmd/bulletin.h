@@ -45,6 +45,9 @@ void bulletin_post(struct node *node, const GError *failure);
  * the pid in the file, if such a process runs).  *told is NULL if there is no file; the caller frees. */
 bool bulletin_read(const char *netns_dir, json_t **told, long *holder, GError **error);
 
+/* A text of something that was posted; "" where it has none of that name. */
+const char *bulletin_text(const json_t *object, const char *name);
+
 /* What an operator types to run a command inside a namespace, and to list the counters that a back end has there.  The
  * caller frees. */
 char *bulletin_command(const char *netns_dir, const char *ns, const char *command);

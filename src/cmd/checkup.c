@@ -25,13 +25,6 @@ char *checkup_message(const GError *error)
 
 /* ---- the agent ---- */
 
-static const char *text_of(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
-}
-
 static void take_problems(struct facts *facts, const json_t *told)
 {
 	const char *about;
@@ -59,8 +52,8 @@ static json_t *ask_agent(struct facts *facts)
 	facts->sampled_us = json_integer_value(json_object_get(told, "sampled"));
 	facts->interval_s = (int)json_integer_value(json_object_get(told, "interval_s"));
 	facts->events = json_is_true(json_object_get(told, "events"));
-	if (*text_of(told, "failure"))
-		facts->agent_failure = g_strdup(text_of(told, "failure"));
+	if (*bulletin_text(told, "failure"))
+		facts->agent_failure = g_strdup(bulletin_text(told, "failure"));
 	take_problems(facts, told);
 	return told;
 }
@@ -113,7 +106,7 @@ static void ask_store(struct facts *facts, const struct config *config)
 static void adopt_backend(const struct node *node, struct site *site, const json_t *posted)
 {
 	for (unsigned i = 0; i < BACKENDS && node->backends[i]; i++)
-		if (g_str_equal(node->backends[i]->name, text_of(posted, "backend")))
+		if (g_str_equal(node->backends[i]->name, bulletin_text(posted, "backend")))
 			site->backend = node->backends[i];
 }
 
@@ -131,7 +124,7 @@ static void take_site(struct facts *facts, const struct node *node, struct site 
 {
 	g_autofree char *about = g_strconcat(ABOUT_NS, site->ns, NULL);
 	const char *complaint = g_hash_table_lookup(node->said, about);
-	const char *trouble = text_of(json_object_get(told, "problems"), about);
+	const char *trouble = bulletin_text(json_object_get(told, "problems"), about);
 	const json_t *posted = json_object_get(json_object_get(told, "routers"), site->ns);
 	struct router_facts *router;
 

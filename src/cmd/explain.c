@@ -146,14 +146,6 @@ static int ask_store(const struct asked *asked, struct store *store, const struc
 	return known ? answer(explanation, config, asked->json) : refuse_unknown(store, asked->address, config->state_dir);
 }
 
-static void override(char **setting, const char *option)
-{
-	if (!option)
-		return;
-	g_free(*setting);
-	*setting = g_strdup(option);
-}
-
 static int open_and_ask(const struct asked *asked, const struct options *options)
 {
 	g_autoptr(GError) error = NULL;
@@ -163,8 +155,8 @@ static int open_and_ask(const struct asked *asked, const struct options *options
 
 	if (!config)
 		return cmd_fail(COMMAND, error);
-	override(&config->state_dir, options->state_dir);
-	override(&config->netns_dir, options->netns_dir);
+	config_override(&config->state_dir, options->state_dir);
+	config_override(&config->netns_dir, options->netns_dir);
 	store = store_open_reader(config->state_dir, &error);
 	if (g_error_matches(error, STORE_ERROR, STORE_ERROR_MISSING)) {
 		cmd_say(COMMAND, CMD_NO_STORE, config->state_dir);

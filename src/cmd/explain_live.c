@@ -26,13 +26,6 @@ static void set(char **text, const char *value)
 
 /* ---- the agent ---- */
 
-static const char *text_of(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
-}
-
 static void take_bulletin(struct explain_live *live, const struct generation *of, const char *netns_dir)
 {
 	g_autofree char *about = g_strconcat("namespace=", of->ns, NULL);
@@ -45,12 +38,12 @@ static void take_bulletin(struct explain_live *live, const struct generation *of
 		return;
 	router = json_object_get(json_object_get(told, "routers"), of->ns);
 	if (holder && router) {
-		set(&live->flavour, text_of(router, "flavour"));
-		set(&live->role, text_of(router, "role"));
-		set(&live->problem, text_of(json_object_get(told, "problems"), about));
+		set(&live->flavour, bulletin_text(router, "flavour"));
+		set(&live->role, bulletin_text(router, "role"));
+		set(&live->problem, bulletin_text(json_object_get(told, "problems"), about));
 		/* What counts there now may be something else than what counted then. */
-		if (g_str_equal(text_of(router, "generation"), of->tag))
-			set(&live->backend, text_of(router, "backend"));
+		if (g_str_equal(bulletin_text(router, "generation"), of->tag))
+			set(&live->backend, bulletin_text(router, "backend"));
 	}
 	json_decref(told);
 }

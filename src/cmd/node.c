@@ -43,14 +43,6 @@ int node_check_options(const char *command, const struct node_options *options)
 	return EXIT_DONE;
 }
 
-static void override(char **setting, const char *option)
-{
-	if (!option)
-		return;
-	g_free(*setting);
-	*setting = g_strdup(option);
-}
-
 static int backend_named(const char *name)
 {
 	static const char *const names[BACKENDS] = { "nft", "iptables", "ebpf" };
@@ -149,10 +141,10 @@ struct config *node_load_config(const struct node_options *options, GError **err
 
 	if (!config)
 		return NULL;
-	override(&config->netns_dir, options->netns_dir);
-	override(&config->state_dir, options->state_dir);
-	override(&config->backend, options->backend);
-	override(&config->node, options->node);
+	config_override(&config->netns_dir, options->netns_dir);
+	config_override(&config->state_dir, options->state_dir);
+	config_override(&config->backend, options->backend);
+	config_override(&config->node, options->node);
 	if (options->interval_s)
 		config->interval_s = options->interval_s;
 	if (!g_str_equal(config->backend, "auto") && backend_named(config->backend) < 0) {

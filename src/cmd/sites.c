@@ -83,12 +83,7 @@ static struct site *site_open(struct node *node, const char *ns, int kept, GErro
  * that is gone are read once more, while those of one that is not would be let go with what they count. */
 bool site_is_still(const struct node *node, const struct site *site)
 {
-	g_autofree char *path = g_build_filename(node->config->netns_dir, site->ns, NULL);
-	struct stat file;
-
-	if (lstat(path, &file) < 0)
-		return errno != ENOENT && errno != ENOTDIR;
-	return file.st_ino == site->inode && !S_ISLNK(file.st_mode);
+	return netns_is_still(node->config->netns_dir, site->ns, site->inode);
 }
 
 static struct site *find_twin(const struct node *node, const struct site *site)

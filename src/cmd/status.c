@@ -37,13 +37,6 @@ struct asked {
 
 /* ---- gathering ---- */
 
-static const char *text_of(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
-}
-
 static int64_t time_of(const json_t *object, const char *name)
 {
 	return json_integer_value(json_object_get(object, name));
@@ -59,7 +52,7 @@ static void add_routers(json_t *state, const json_t *told)
 		g_autofree char *key = g_strconcat("namespace=", ns, NULL);
 		json_t *shown = json_copy(router);
 
-		json_object_set_new(shown, "problem", json_string(text_of(json_object_get(told, "problems"), key)));
+		json_object_set_new(shown, "problem", json_string(bulletin_text(json_object_get(told, "problems"), key)));
 		json_object_set_new(shown, "gaps", json_array());
 		json_array_append_new(routers, shown);
 	}
@@ -92,7 +85,7 @@ static void take_gap(const struct coverage *gap, void *data)
 	size_t i;
 
 	json_array_foreach(json_object_get(data, "routers"), i, router)
-		if (g_str_equal(text_of(router, "router"), gap->router))
+		if (g_str_equal(bulletin_text(router, "router"), gap->router))
 			json_array_append_new(json_object_get(router, "gaps"), json_pack("{s:I, s:I, s:s, s:s}", "start",
 				(json_int_t)gap->start_us, "end", (json_int_t)gap->end_us, "address", address, "reason", reason));
 }
@@ -119,7 +112,7 @@ static bool has_problem(const json_t *state)
 	size_t i;
 
 	json_array_foreach(json_object_get(state, "routers"), i, router)
-		if (*text_of(router, "problem"))
+		if (*bulletin_text(router, "problem"))
 			return true;
 	return json_array_size(json_object_get(state, "problems"));
 }
@@ -144,7 +137,7 @@ static json_t *gather(const struct asked *asked, GError **error)
 	json_object_set_new(state, "running", json_boolean(told && holder));
 	add_routers(state, told);
 	add_store(state, asked);
-	metered = told && holder && !*text_of(state, "failure") && !is_late(state, asked->now_us) && !has_problem(state);
+	metered = told && holder && !*bulletin_text(state, "failure") && !is_late(state, asked->now_us) && !has_problem(state);
 	json_object_set_new(state, "metered", json_boolean(metered));
 	json_decref(told);
 	return state;
@@ -153,9 +146,9 @@ static json_t *gather(const struct asked *asked, GError **error)
 /* What a router is called: its id, also where it could not be entered and the namespace alone is known. */
 static const char *name_of(const json_t *router)
 {
-	const char *name = text_of(router, "router");
+	const char *name = bulletin_text(router, "router");
 
-	return *name ? name : router_name_of(text_of(router, "namespace"));
+	return *name ? name : router_name_of(bulletin_text(router, "namespace"));
 }
 
 /* Leaves the one router whose id, or namespace, begins so.  False if there is none, or more than one. */
@@ -165,7 +158,7 @@ static bool select_router(json_t *state, const char *wanted)
 	size_t i;
 
 	json_array_foreach(json_object_get(state, "routers"), i, router)
-		if (g_str_has_prefix(name_of(router), wanted) || g_str_has_prefix(text_of(router, "namespace"), wanted))
+		if (g_str_has_prefix(name_of(router), wanted) || g_str_has_prefix(bulletin_text(router, "namespace"), wanted))
 			json_array_append(chosen, router);
 	json_object_set_new(state, "routers", chosen);
 	return json_array_size(chosen) == 1;
@@ -239,7 +232,7 @@ static void say_agent(const json_t *state, const struct asked *asked)
 
 	if (json_is_true(json_object_get(state, "running")))
 		text = g_strdup_printf("running, pid %" JSON_INTEGER_FORMAT ", started %s, back end %s",
-		                       (json_int_t)time_of(state, "pid"), since, text_of(state, "backend"));
+		                       (json_int_t)time_of(state, "pid"), since, bulletin_text(state, "backend"));
 	else if (time_of(state, "pid"))
 		text = g_strdup_printf("not running: pid %" JSON_INTEGER_FORMAT " ended without a word. Counters that stand go on; "
 		                       "start it, and nothing of them is lost", (json_int_t)time_of(state, "pid"));
@@ -252,7 +245,7 @@ static void say_sample(const json_t *state, const struct asked *asked)
 {
 	g_autofree char *sampled = ago(time_of(state, "sampled"), asked->now_us);
 	g_autofree char *kept = ago(time_of(state, "kept"), asked->now_us), *text = NULL;
-	const char *failure = text_of(state, "failure");
+	const char *failure = bulletin_text(state, "failure");
 
 	if (*failure)
 		text = g_strdup_printf("%s, kept %s: %s (the counters keep it until then)", sampled, kept, failure);
@@ -263,8 +256,8 @@ static void say_sample(const json_t *state, const struct asked *asked)
 	say("sampled", text);
 	say("events", json_is_true(json_object_get(state, "events")) ? "heard" :
 	    "not heard: what changes is seen at the next sample only");
-	if (*text_of(state, "locks"))
-		say("locks", text_of(state, "locks"));
+	if (*bulletin_text(state, "locks"))
+		say("locks", bulletin_text(state, "locks"));
 }
 
 static void say_store(const json_t *state, const struct asked *asked)
@@ -272,10 +265,10 @@ static void say_store(const json_t *state, const struct asked *asked)
 	const json_t *store = json_object_get(state, "store");
 	g_autofree char *read = ago(time_of(store, "read"), asked->now_us), *text = NULL;
 
-	if (*text_of(store, "failure"))
-		text = g_strdup(text_of(store, "failure"));
+	if (*bulletin_text(store, "failure"))
+		text = g_strdup(bulletin_text(store, "failure"));
 	else
-		text = g_strdup_printf("%s, last reading %s", text_of(store, "path"), read);
+		text = g_strdup_printf("%s, last reading %s", bulletin_text(store, "path"), read);
 	say("store", text);
 }
 
@@ -290,7 +283,7 @@ static void say_head(const json_t *state, const struct asked *asked)
 	say_store(state, asked);
 	say("note", "IPv6 is not counted yet");
 	json_array_foreach(json_object_get(state, "problems"), i, problem) {
-		g_autofree char *text = g_strdup_printf("%s: %s", text_of(problem, "about"), text_of(problem, "message"));
+		g_autofree char *text = g_strdup_printf("%s: %s", bulletin_text(problem, "about"), bulletin_text(problem, "message"));
 
 		say("problem", text);
 	}
@@ -299,7 +292,7 @@ static void say_head(const json_t *state, const struct asked *asked)
 static char *addresses(const json_t *router)
 {
 	size_t floating = json_array_size(json_object_get(router, "floating"));
-	const char *gateway = text_of(router, "gateway");
+	const char *gateway = bulletin_text(router, "gateway");
 
 	return g_strdup_printf("%s%s%zu floating", gateway, *gateway ? " + " : "", floating);
 }
@@ -328,9 +321,9 @@ static void print_row(struct output *output, const json_t *router, int64_t now_u
 {
 	g_autofree char *read = ago(time_of(router, "last_reading"), now_us), *all = addresses(router), *lost = gaps(router);
 	const union output_cell cells[] = {
-		{ .text = name_of(router) }, { .text = or_dash(text_of(router, "flavour")) },
-		{ .text = or_dash(text_of(router, "backend")) }, { .text = or_dash(text_of(router, "role")) }, { .text = all },
-		{ .text = read }, { .text = lost }, { .text = or_dash(text_of(router, "problem")) },
+		{ .text = name_of(router) }, { .text = or_dash(bulletin_text(router, "flavour")) },
+		{ .text = or_dash(bulletin_text(router, "backend")) }, { .text = or_dash(bulletin_text(router, "role")) }, { .text = all },
+		{ .text = read }, { .text = lost }, { .text = or_dash(bulletin_text(router, "problem")) },
 	};
 
 	output_row(output, cells);
@@ -359,8 +352,8 @@ static void print_table(const json_t *state, const struct asked *asked)
 		print_row(output, router, asked->now_us);
 	/* the first words of a problem say too little */
 	json_array_foreach(json_object_get(state, "routers"), i, router)
-		if (style.width && g_utf8_strlen(text_of(router, "problem"), -1) > PROBLEM_SHOWN)
-			output_note(output, "%s: %s", text_of(router, "namespace"), text_of(router, "problem"));
+		if (style.width && g_utf8_strlen(bulletin_text(router, "problem"), -1) > PROBLEM_SHOWN)
+			output_note(output, "%s: %s", bulletin_text(router, "namespace"), bulletin_text(router, "problem"));
 	output_finish(output);
 }
 
@@ -370,7 +363,7 @@ static void print_gap(const json_t *gap)
 	g_autofree char *start = time_format(time_of(gap, "start"), local), *end = time_format(time_of(gap, "end"), local);
 	g_autofree char *length = duration(time_of(gap, "end") - time_of(gap, "start"));
 	g_autofree char *text = g_strdup_printf("%s to %s (%s) %s: %s", start, end, length,
-		*text_of(gap, "address") ? text_of(gap, "address") : "all addresses", text_of(gap, "reason"));
+		*bulletin_text(gap, "address") ? bulletin_text(gap, "address") : "all addresses", bulletin_text(gap, "reason"));
 
 	say("gap", text);
 }
@@ -384,25 +377,25 @@ static void print_router(const json_t *state, const struct asked *asked)
 
 	putchar('\n');
 	say("router", name_of(router));
-	say("namespace", text_of(router, "namespace"));
-	how = g_strdup_printf("%s%s, rules in %s, counted by %s, read %s", or_dash(text_of(router, "role")),
-	                      json_is_true(json_object_get(router, "dvr")) ? ", DVR" : "", or_dash(text_of(router, "flavour")),
-	                      or_dash(text_of(router, "backend")), read);
+	say("namespace", bulletin_text(router, "namespace"));
+	how = g_strdup_printf("%s%s, rules in %s, counted by %s, read %s", or_dash(bulletin_text(router, "role")),
+	                      json_is_true(json_object_get(router, "dvr")) ? ", DVR" : "", or_dash(bulletin_text(router, "flavour")),
+	                      or_dash(bulletin_text(router, "backend")), read);
 	say("state", how);
-	if (*text_of(router, "problem"))
-		say("problem", text_of(router, "problem"));
-	gateway = g_strconcat(text_of(router, "gateway"),
+	if (*bulletin_text(router, "problem"))
+		say("problem", bulletin_text(router, "problem"));
+	gateway = g_strconcat(bulletin_text(router, "gateway"),
 	                      json_is_true(json_object_get(router, "gateway_served")) ? "" : " (address not here)", NULL);
-	say("gateway", *text_of(router, "gateway") ? gateway : "none");
+	say("gateway", *bulletin_text(router, "gateway") ? gateway : "none");
 	json_array_foreach(json_object_get(router, "floating"), i, each) {
-		g_autofree char *text = g_strdup_printf("%s -> %s%s", text_of(each, "address"), text_of(each, "fixed"),
+		g_autofree char *text = g_strdup_printf("%s -> %s%s", bulletin_text(each, "address"), bulletin_text(each, "fixed"),
 			json_is_true(json_object_get(each, "served")) ? "" : " (address not here)");
 
 		say("floating", text);
 	}
 	json_array_foreach(json_object_get(router, "gaps"), i, each)
 		print_gap(each);
-	say("counters", text_of(router, "list_command"));
+	say("counters", bulletin_text(router, "list_command"));
 }
 
 /* ---- the command ---- */

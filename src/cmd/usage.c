@@ -353,10 +353,7 @@ static int open_and_ask(const struct question *question, const struct options *o
 
 	if (!config)
 		return cmd_fail(COMMAND, error);
-	if (options->state_dir) {
-		g_free(config->state_dir);
-		config->state_dir = g_strdup(options->state_dir);
-	}
+	config_override(&config->state_dir, options->state_dir);
 	store = store_open_reader(config->state_dir, &error);
 	if (g_error_matches(error, STORE_ERROR, STORE_ERROR_MISSING)) {
 		cmd_say(COMMAND, CMD_NO_STORE, config->state_dir);

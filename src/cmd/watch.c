@@ -194,10 +194,7 @@ static int run(struct watch *watch, const struct options *options)
 
 	if (!config || !capability_check_looking(&error))
 		return cmd_fail(COMMAND, error);
-	if (options->netns_dir) {
-		g_free(config->netns_dir);
-		config->netns_dir = g_strdup(options->netns_dir);
-	}
+	config_override(&config->netns_dir, options->netns_dir);
 	watch->netns_dir = config->netns_dir;
 	watch->reader = watch_reader_new(config);
 	watch->rates = rates_new();

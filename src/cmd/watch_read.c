@@ -20,7 +20,7 @@
 struct spot { /* a namespace */
 	char *ns;
 	struct place place;
-	ino_t inode;
+	uint64_t inode;
 	struct backend *backend; /* that has counters there; NULL: none was found */
 };
 
@@ -103,15 +103,6 @@ static struct spot *open_spot(const struct watch_reader *reader, const char *ns,
 	return NULL;
 }
 
-/* Its name may be another one's by now. */
-static bool is_still(const struct watch_reader *reader, const struct spot *spot)
-{
-	g_autofree char *path = g_build_filename(reader->config->netns_dir, spot->ns, NULL);
-	struct stat file;
-
-	return lstat(path, &file) == 0 && file.st_ino == spot->inode;
-}
-
 /* A back end remembers what it knows of a namespace by its name. */
 static void forget(struct watch_reader *reader, struct rates *rates, const struct spot *spot)
 {
@@ -129,7 +120,7 @@ static bool drop_gone(struct watch_reader *reader, struct rates *rates)
 
 	g_hash_table_iter_init(&each, reader->spots);
 	while (g_hash_table_iter_next(&each, NULL, &spot)) {
-		if (is_still(reader, spot))
+		if (netns_is_still(reader->config->netns_dir, ((struct spot *)spot)->ns, ((struct spot *)spot)->inode))
 			continue;
 		forget(reader, rates, spot);
 		g_hash_table_iter_remove(&each);

@@ -349,6 +349,14 @@ struct config *config_new(void)
 	return config;
 }
 
+void config_override(char **setting, const char *option)
+{
+	if (!option)
+		return;
+	g_free(*setting);
+	*setting = g_strdup(option);
+}
+
 void config_free(struct config *config)
 {
 	if (!config)

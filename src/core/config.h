@@ -53,6 +53,9 @@ struct config {
 struct config *config_new(void);
 void config_free(struct config *config); /* takes NULL */
 
+/* What the command line says takes the place of a text; NULL leaves it. */
+void config_override(char **setting, const char *option);
+
 /* Parses a text of that length, with a NUL behind it; file is its name for messages, which have one line and name
  * file, section, key and what would be right.  NULL on failure. */
 struct config *config_parse(const char *text, size_t length, const char *file, GError **error);

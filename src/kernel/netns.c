@@ -135,6 +135,16 @@ bool netns_call(int ns_fd, bool (*call)(void *data, GError **error), void *data,
 	return done;
 }
 
+bool netns_is_still(const char *directory, const char *name, uint64_t inode)
+{
+	g_autofree char *path = g_build_filename(directory, name, NULL);
+	struct stat file;
+
+	if (lstat(path, &file) < 0)
+		return errno != ENOENT && errno != ENOTDIR;
+	return file.st_ino == inode && !S_ISLNK(file.st_mode);
+}
+
 int netns_new(GError **error)
 {
 	int own = open_own(error), made;

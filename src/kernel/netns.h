@@ -10,6 +10,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define NETNS_ERROR (g_quark_from_static_string("fipmeter-netns"))
 enum netns_error {
@@ -22,6 +23,10 @@ enum netns_error {
 /* Opens directory/name and makes sure that it is a network namespace (ioctl_ns(2), NS_GET_NSTYPE) other than our own.
  * Returns a descriptor that the caller closes, or -1.  Never blocks and follows no link. */
 int netns_open(const char *directory, const char *name, GError **error);
+
+/* Does the name still lead to the namespace of that inode (fstat(2) of its descriptor), which is held open and so nobody
+ * else's?  Where that cannot be told, yes. */
+bool netns_is_still(const char *directory, const char *name, uint64_t inode);
 
 /* Runs call(data) inside the namespace and returns what it returned.  Returns false without running it if the
  * namespace cannot be entered.  A socket that call opens stays in the namespace and works from outside. */

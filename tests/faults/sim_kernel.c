@@ -117,6 +117,13 @@ int netns_open(const char *directory, const char *name, GError **error)
 	return hold(net);
 }
 
+bool netns_is_still(const char *directory, const char *name, uint64_t inode)
+{
+	const struct net *net = world_net(name);
+
+	return net && net->inode == inode;
+}
+
 struct netlink *netlink_open(int ns_fd, int bus, GError **error)
 {
 	if (!sim_fault("netlink_open"))
