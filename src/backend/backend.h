@@ -113,6 +113,11 @@ struct backend {
 	void (*free)(struct backend *backend);
 };
 
+/* All of this build, in the order in which one is tried, NULL behind the last. */
+enum { BACKEND_NFT, BACKEND_IPTABLES, BACKEND_EBPF, BACKENDS };
+struct backend **backends_new(const char *xtables_lock, const char *netns_dir);
+void backends_free(struct backend **backends); /* takes NULL */
+
 struct backend *backend_nft_new(void);
 struct backend *backend_iptables_new(const char *xtables_lock); /* as xtlock_take() has it; may be NULL */
 struct backend *backend_ebpf_new(const char *netns_dir); /* NULL: not in this build */

@@ -104,13 +104,9 @@ static int open_and_audit(const char *config_path, const char *state_dir, bool j
 
 	if (!config)
 		return cmd_fail(COMMAND, error);
-	store = store_open_reader(directory, &error);
-	if (g_error_matches(error, STORE_ERROR, STORE_ERROR_MISSING)) {
-		cmd_say(COMMAND, CMD_NO_STORE, directory);
-		return EXIT_FAILED;
-	}
+	store = cmd_open_store(COMMAND, directory);
 	if (!store)
-		return cmd_fail(COMMAND, error);
+		return EXIT_FAILED;
 	status = audit_store(store, directory, json);
 	store_close(store);
 	return status;

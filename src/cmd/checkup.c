@@ -133,7 +133,6 @@ static void take_site(struct facts *facts, const struct node *node, struct site 
 	router->posted = posted;
 	if (*trouble)
 		router->trouble = g_strdup(trouble);
-
 	if (site->failed && complaint) {
 		g_free(router->failure);
 		router->failure = without_skipping(complaint);

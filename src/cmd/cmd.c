@@ -4,6 +4,8 @@
  */
 #include "cmd/cmd.h"
 
+#include "store/store.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,6 +110,18 @@ int cmd_misuse(const char *command, const char *format, ...)
 	print_error(command, format, arguments);
 	va_end(arguments);
 	return EXIT_USAGE;
+}
+
+struct store *cmd_open_store(const char *command, const char *directory)
+{
+	g_autoptr(GError) error = NULL;
+	struct store *store = store_open_reader(directory, &error);
+
+	if (g_error_matches(error, STORE_ERROR, STORE_ERROR_MISSING))
+		cmd_say(command, CMD_NO_STORE, directory);
+	else if (!store)
+		cmd_fail(command, error);
+	return store;
 }
 
 int cmd_finish_output(const char *command)

@@ -11,6 +11,8 @@
 #include <glib.h>
 #include <stdbool.h>
 
+struct store;
+
 enum exit_status {
 	EXIT_DONE = 0,
 	EXIT_FAILED = 1,
@@ -53,6 +55,9 @@ void cmd_say(const char *command, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* Reads the configuration.  path NULL means CONFIG_PATH, which may be missing: then the defaults hold. */
 struct config *cmd_load_config(const char *path, GError **error);
+
+/* Opens the store for reading.  NULL: it has said why, and the command ends with EXIT_FAILED. */
+struct store *cmd_open_store(const char *command, const char *directory);
 
 /* Flushes stdout at the end of a command: EXIT_DONE, or EXIT_FAILED if not all of the output could be
  * written. */

@@ -157,13 +157,9 @@ static int open_and_ask(const struct asked *asked, const struct options *options
 		return cmd_fail(COMMAND, error);
 	config_override(&config->state_dir, options->state_dir);
 	config_override(&config->netns_dir, options->netns_dir);
-	store = store_open_reader(config->state_dir, &error);
-	if (g_error_matches(error, STORE_ERROR, STORE_ERROR_MISSING)) {
-		cmd_say(COMMAND, CMD_NO_STORE, config->state_dir);
-		return EXIT_FAILED;
-	}
+	store = cmd_open_store(COMMAND, config->state_dir);
 	if (!store)
-		return cmd_fail(COMMAND, error);
+		return EXIT_FAILED;
 	status = ask_store(asked, store, config);
 	store_close(store);
 	return status;

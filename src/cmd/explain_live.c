@@ -197,9 +197,7 @@ static void tell_commands(struct explain_live *live, const struct explanation *e
 
 struct explain_live *explain_live_new(const struct explanation *explanation, const struct config *config)
 {
-	struct backend *backends[] = {
-		backend_nft_new(), backend_iptables_new(config->xtables_lock), backend_ebpf_new(config->netns_dir), NULL,
-	};
+	struct backend **backends = backends_new(config->xtables_lock, config->netns_dir);
 	struct explain_live *live = g_new0(struct explain_live, 1);
 	char **texts[] = { &live->flavour, &live->role, &live->problem, &live->backend, &live->list_command, &live->show_command,
 		           &live->failure };
@@ -215,10 +213,7 @@ struct explain_live *explain_live_new(const struct explanation *explanation, con
 	look_into_kernel(live, explanation, backends, config->netns_dir);
 	if (!explanation->life->to_us)
 		tell_commands(live, explanation, backends, config->netns_dir);
-	for (unsigned i = 0; backends[i]; i++) {
-		g_free(backends[i]->warning);
-		backends[i]->free(backends[i]);
-	}
+	backends_free(backends);
 	return live;
 }
 

@@ -55,9 +55,7 @@ static int backend_named(const char *name)
 
 static void make_backends(struct node *node)
 {
-	node->backends[BACKEND_NFT] = backend_nft_new();
-	node->backends[BACKEND_IPTABLES] = backend_iptables_new(node->config->xtables_lock);
-	node->backends[BACKEND_EBPF] = backend_ebpf_new(node->config->netns_dir);
+	node->backends = backends_new(node->config->xtables_lock, node->config->netns_dir);
 	node->usual = node->backends[MAX(backend_named(node->config->backend), 0)];
 }
 
@@ -298,9 +296,7 @@ void node_close(struct node *node)
 	watch_close(node->watch);
 	ledger_free(node->ledger);
 	store_close(node->store);
-	for (unsigned i = 0; i < BACKENDS; i++)
-		if (node->backends[i])
-			node->backends[i]->free(node->backends[i]);
+	backends_free(node->backends);
 	bulletin_free(node->bulletin); /* as long as the lock is held */
 	if (node->lock >= 0)
 		close(node->lock);

@@ -17,8 +17,6 @@
 #include "inventory/watch.h"
 #include "store/store.h"
 
-enum { BACKEND_NFT, BACKEND_IPTABLES, BACKEND_EBPF, BACKENDS };
-
 /* A router namespace, from when it is first seen until it is gone. */
 struct site {
 	char *ns;                  /* its name in the netns directory */
@@ -62,7 +60,7 @@ struct bulletin;
 struct node {
 	struct config *config;
 	char *name;
-	struct backend *backends[BACKENDS]; /* all of this build; the last may be NULL */
+	struct backend **backends;    /* backends_new() */
 	struct backend *usual;        /* the one for a router for which nothing else is configured */
 	struct store *store;          /* NULL for those who only look */
 	struct ledger *ledger;

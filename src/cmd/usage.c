@@ -354,13 +354,9 @@ static int open_and_ask(const struct question *question, const struct options *o
 	if (!config)
 		return cmd_fail(COMMAND, error);
 	config_override(&config->state_dir, options->state_dir);
-	store = store_open_reader(config->state_dir, &error);
-	if (g_error_matches(error, STORE_ERROR, STORE_ERROR_MISSING)) {
-		cmd_say(COMMAND, CMD_NO_STORE, config->state_dir);
-		return EXIT_FAILED;
-	}
+	store = cmd_open_store(COMMAND, config->state_dir);
 	if (!store)
-		return cmd_fail(COMMAND, error);
+		return EXIT_FAILED;
 	status = ask_store(question, store, config);
 	store_close(store);
 	return status;

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #define LOOK_TURNS 5 /* from one look into the directory to the next */
-#define BACKENDS 3
 
 struct spot { /* a namespace */
 	char *ns;
@@ -26,9 +25,9 @@ struct spot { /* a namespace */
 
 struct watch_reader {
 	const struct config *config;
-	struct backend *backends[BACKENDS + 1]; /* the last is NULL */
-	GHashTable *spots;                      /* name -> struct spot */
-	struct timespec changed;                /* the directory, when it was last looked at for what is gone */
+	struct backend **backends;  /* backends_new() */
+	GHashTable *spots;          /* name -> struct spot */
+	struct timespec changed;    /* the directory, when it was last looked at for what is gone */
 	unsigned turn;
 };
 
@@ -48,9 +47,7 @@ struct watch_reader *watch_reader_new(const struct config *config)
 	struct watch_reader *reader = g_new0(struct watch_reader, 1);
 
 	reader->config = config;
-	reader->backends[0] = backend_nft_new();
-	reader->backends[1] = backend_iptables_new(config->xtables_lock);
-	reader->backends[2] = backend_ebpf_new(config->netns_dir);
+	reader->backends = backends_new(config->xtables_lock, config->netns_dir);
 	reader->spots = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, spot_free);
 	return reader;
 }
@@ -60,10 +57,7 @@ void watch_reader_free(struct watch_reader *reader)
 	if (!reader)
 		return;
 	g_hash_table_unref(reader->spots);
-	for (unsigned i = 0; reader->backends[i]; i++) {
-		g_free(reader->backends[i]->warning);
-		reader->backends[i]->free(reader->backends[i]);
-	}
+	backends_free(reader->backends);
 	g_free(reader);
 }
 
