@@ -82,9 +82,9 @@ void cover_state(const struct ledger *ledger, struct batch *batch, const struct 
 	} else if (follows && !unbroken && (first || cover_is_open(latest, of))) {
 		cover_extend(batch, latest, to_us);
 		from_us = to_us;
-	} else if (follows && !unbroken) {
+	} else if (follows) { /* what was read last may be of counters older than what was said then */
 		from_us = latest->end_us;
-	} else if (first && !follows) {
+	} else if (first) {
 		from_us = to_us;
 	}
 	cover_add(ledger, batch, plan->router, 0, state, MIN(from_us, to_us), to_us, reason);

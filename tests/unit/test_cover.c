@@ -682,6 +682,30 @@ static void test_counter_that_goes_with_its_plan(struct books_test *test, const 
 	g_assert_cmpuint(ledger_open_meters(test->ledger)->len, ==, 1);
 }
 
+/* The old generation ends while its router looks like a standby; the one that takes over was made before that, and is
+ * read for the first time when its router is master: the time between the two is said once. */
+static void test_master_again_when_the_next_generation_is_read(struct books_test *test, const void *data)
+{
+	SCOPED(snapshot) *former = NULL;
+	struct prefix local = { 0x0a000100, 24 };
+
+	g_array_append_val(test->plan->local, local);
+	birth_and_reading(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	former = test->kernel;
+	test->kernel = snapshot_new();
+	test->kernel->generation = g_strdup("g1");
+	birth(test, "g2");
+	pass(test, MINUTE);
+	test->plan->standby = true;
+	end(test, former);
+	pass(test, MINUTE);
+	test->plan->standby = false;
+	sample(test);
+	assert_coverage(test, (enum state[]){ STATE_METERED, STATE_STANDBY, STATE_METERED }, (int[]){ 2, 0, 1 }, 3);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -720,5 +744,6 @@ int main(int argc, char **argv)
 	CASE(arrival_counts_from_the_look);
 	CASE(counter_that_goes_before_it_is_read);
 	CASE(counter_that_goes_with_its_plan);
+	CASE(master_again_when_the_next_generation_is_read);
 	return g_test_run();
 }
