@@ -62,7 +62,7 @@ static void fall_behind(struct site *site, const struct instant *now)
 	if (site->behind)
 		return;
 	site->behind = true;
-	site->behind_us = site->heard_us ? site->heard_us : now->boot_us;
+	site->behind_us = site->heard_us ? site->heard_us : site->known_at.boot_us ? site->known_at.boot_us : now->boot_us;
 	site->since = site->known_at;
 }
 
