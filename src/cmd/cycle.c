@@ -370,6 +370,23 @@ static void prepare(struct node *node, GPtrArray *changing, struct batch *births
 	}
 }
 
+/* Who leaves is written down if that can be: a store that is locked or full keeps no change from being followed.  What is
+ * wrong with it the next commit says. */
+static void note_leaving(struct node *node, const GPtrArray *changing)
+{
+	struct batch *leaving = batch_new();
+
+	for (unsigned i = 0; i < changing->len; i++) {
+		const struct site *site = changing->pdata[i];
+
+		if (!g_strcmp0(site->found->generation, site->tag))
+			ledger_leave(node->ledger, site->plan, site->tag, leaving);
+	}
+	if (!batch_is_empty(leaving) && store_commit_sure(node->store, leaving, NULL))
+		ledger_adopt(node->ledger, leaving);
+	batch_free(leaving);
+}
+
 /* The books have it now. */
 static void forget_strayed(struct node *node)
 {
@@ -400,8 +417,10 @@ bool cycle_sync(struct node *node, GError **error)
 	prepare(node, changing, births);
 	done = cycle_commit(node, births, error);
 	batch_free(births);
-	if (done)
+	if (done) {
 		forget_strayed(node);
+		note_leaving(node, changing);
+	}
 	for (unsigned i = 0; done && i < changing->len; i++)
 		sync_site(node, changing->pdata[i]);
 	if (done && changing->len)

@@ -43,6 +43,14 @@ static void end_meter(struct batch *batch, const struct meter *meter, int64_t cl
 	g_ptr_array_add(batch->meters, closed);
 }
 
+static void mark(struct batch *batch, const struct meter *meter, unsigned flags)
+{
+	struct meter *marked = meter_copy(meter);
+
+	marked->flags = flags;
+	g_ptr_array_add(batch->meters, marked);
+}
+
 /* Puts what meter counted up to the reading into the batch, as a row if it is anything.  Returns the meter as it is
  * then: the batch's, or NULL where nothing changed. */
 static struct meter *move_meter(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
@@ -51,7 +59,8 @@ static struct meter *move_meter(const struct ledger *ledger, struct batch *batch
 	const struct instant *since = last_read(meter);
 	struct usage row = {
 		.meter = meter->id, .start_us = cover_label(ledger, meter->of, since, at), .end_us = at->utc_us,
-		.counts = counts_minus(counts, &meter->last), .reading = *counts, .flags = meter->flags | flags,
+		.counts = counts_minus(counts, &meter->last), .reading = *counts,
+		.flags = (meter->flags | flags) & FLAG_ALL,
 	};
 	struct meter *moved;
 
@@ -112,6 +121,7 @@ static struct generation *generation_for(const struct ledger *ledger, struct bat
 
 #define UNSEEN "the address appeared between two looks"
 #define INTERRUPTED "the agent ended while its counter was made"
+#define LEFT "the address went and came back between two readings"
 
 /* Until it was seen, what the address sent and received was not counted. */
 static void declare_unseen(const struct ledger *ledger, struct batch *batch, const struct plan *plan,
@@ -193,20 +203,20 @@ static void reopen(const struct ledger *ledger, struct batch *batch, const struc
 	            counts_is_zero(&meter->last) ? FLAG_GAP : FLAG_RESET | FLAG_GAP);
 }
 
-/* An earlier agent made the counter, and ended before it read it: perhaps before it led packets there. */
-static void doubt(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
+/* A counter that is wanted stands, and perhaps no packets are led to it: an earlier agent made it and ended before it read
+ * it, or it was taken out of their way, was not read since, and is wanted again. */
+static void doubt(const struct ledger *ledger, struct batch *batch, const struct meter *meter, bool served,
                   const struct instant *now)
 {
-	struct meter *doubted;
+	bool left = meter->flags & METER_LEAVES;
+	bool unsure = served && meter->id < ledger->first_own_meter && !is_read(meter) && !(meter->flags & FLAG_GAP);
 
-	if (is_read(meter) || meter->flags & FLAG_GAP)
+	if (!left && !unsure)
 		return;
 	cover_miss_address(ledger, batch, meter->of->router, meter->key.address,
-	                   cover_label(ledger, meter->of, &meter->first_at, now), now->utc_us,
-	                   INTERRUPTED);
-	doubted = meter_copy(meter);
-	doubted->flags |= FLAG_GAP;
-	g_ptr_array_add(batch->meters, doubted);
+	                   cover_label(ledger, meter->of, left ? last_read(meter) : &meter->first_at, now), now->utc_us,
+	                   left ? LEFT : INTERRUPTED);
+	mark(batch, meter, (meter->flags | FLAG_GAP) & FLAG_ALL);
 }
 
 /* What is not there now may have been until it became standby. */
@@ -250,9 +260,9 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 		unsigned flags = 0;
 
 		if (same && snapshot_find(found, &planned->key)) {
-			if (meter && planned->served && meter->id < ledger->first_own_meter)
-				doubt(ledger, batch, meter, now);
-			else if (!meter && known)
+			if (meter)
+				doubt(ledger, batch, meter, planned->served, now);
+			else if (known)
 				revive(ledger, batch, plan, known, planned, found, planned->served || turned, since, now);
 			continue;
 		}
@@ -269,6 +279,23 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 		if (absent || (!succeeds && g_hash_table_contains(orphaned, &planned->key)))
 			flags |= FLAG_GAP;
 		begin_meter(ledger, batch, of, &planned->key, planned->fixed, now, &zero, flags);
+	}
+}
+
+void ledger_leave(const struct ledger *ledger, const struct plan *plan, const char *generation, struct batch *batch)
+{
+	const struct books *books = books_find(ledger, plan->ns);
+	GHashTableIter each;
+	void *item;
+
+	if (!books)
+		return;
+	g_hash_table_iter_init(&each, books->meters);
+	while (g_hash_table_iter_next(&each, &item, NULL)) {
+		const struct meter *meter = item;
+
+		if (g_str_equal(meter->of->tag, generation) && !(meter->flags & METER_LEAVES) && !plan_find(plan, &meter->key, NULL))
+			mark(batch, meter, meter->flags | METER_LEAVES);
 	}
 }
 
@@ -338,8 +365,11 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 		flags |= FLAG_MOVED;
 	flags |= settle_first(ledger, batch, meter, found, plan, at);
 	after = move_meter(ledger, batch, meter, at, &reading->counts, flags);
-	if (planned && !moved)
+	if (planned && !moved) {
+		if (!after && meter->flags & METER_LEAVES)
+			mark(batch, meter, meter->flags & FLAG_ALL); /* it stays: it was not taken out of the way after all */
 		return;
+	}
 	end_meter(batch, after ? after : meter, at->utc_us);
 	if (moved)
 		begin_meter(ledger, batch, meter->of, &meter->key, fixed, at, &reading->counts, 0);

@@ -62,6 +62,10 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch);
 
+/* Of the generation that stands under that tag: writes down which counters are about to stop matching.  Whoever is killed
+ * before he reads them a last time, and finds their addresses wanted again, knows that they may have missed something. */
+void ledger_leave(const struct ledger *ledger, const struct plan *plan, const char *generation, struct batch *batch);
+
 /* Adds to batch a gap from the last reading until now: what was there to count was not all counted.  Called
  * before that is mended, so that it stays known whatever happens next; the reading behind it has missed set. */
 void ledger_miss(const struct ledger *ledger, const struct plan *plan, const char *reason, const struct instant *now,

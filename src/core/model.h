@@ -130,6 +130,9 @@ enum flag { /* a row without flags is complete */
 	FLAG_ALL = (1 << 6) - 1,
 };
 
+/* Beside those, of a meter alone: its counter was about to stop matching.  No row has it. */
+#define METER_LEAVES (1 << 6)
+
 /* One life of our counters in one namespace: from their creation to their end, whoever ends them.  Shared by its
  * meters (generation_ref); its counters are read all together. */
 struct generation {

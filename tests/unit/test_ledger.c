@@ -434,6 +434,80 @@ static void test_what_was_inherited_is_forgotten(struct books_test *test, const 
 	g_assert_false(g_hash_table_contains(test->ledger->inherited, "old"));
 }
 
+/* The plan does not want the address any more: that its counters stop matching is written down before they do. */
+static void leave(struct books_test *test)
+{
+	g_autoptr(GArray) wanted = test->plan->meters;
+	struct batch *batch = batch_new();
+
+	test->plan->meters = g_array_new(FALSE, TRUE, sizeof(struct planned_meter));
+	ledger_leave(test->ledger, test->plan, "g1", batch);
+	commit(test, batch);
+	batch = batch_new();
+	ledger_leave(test->ledger, test->plan, "g1", batch);
+	g_assert_true(batch_is_empty(batch)); /* once is enough */
+	ledger_leave(test->ledger, test->plan, "g2", batch);
+	g_assert_true(batch_is_empty(batch));
+	batch_free(batch);
+	g_array_unref(test->plan->meters);
+	test->plan->meters = g_array_ref(wanted);
+}
+
+/* Killed behind that, and before the last reading; the address comes back before the next agent looks. */
+static void test_address_that_left_unread_and_came_back(struct books_test *test, const void *data)
+{
+	int64_t read_us;
+
+	birth(test, "g1");
+	count(test, 0, 100, 0);
+	pass(test, MINUTE);
+	sample(test);
+	read_us = test->now.utc_us;
+	leave(test);
+	restart(test);
+	pass(test, MINUTE);
+	birth(test, "g1"); /* its counter stands: it is led to again */
+	assert_gap(test, FIP, read_us, test->now.utc_us);
+	count(test, 0, 7, 0);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 1)->counts.in_bytes, ==, 7);
+	g_assert_cmpuint(row(test, 1)->flags, ==, FLAG_GAP | FLAG_CATCHUP);
+	count(test, 0, 7, 0);
+	pass(test, MINUTE);
+	sample(test);
+	g_assert_cmpuint(row(test, 2)->flags, ==, 0);
+}
+
+/* It was written down, and then nothing was done: the counter has gone on, and no row says otherwise. */
+static void test_address_that_was_to_leave_and_stays(struct books_test *test, const void *data)
+{
+	birth(test, "g1");
+	pass(test, MINUTE);
+	sample(test);
+	leave(test);
+	pass(test, MINUTE);
+	sample(test);
+	birth(test, "g1");
+	g_assert_cmpuint(test->coverage->len, ==, 1); /* metered */
+	leave(test);
+	count(test, 0, 100, 0);
+	pass(test, MINUTE);
+	sample(test);
+	birth(test, "g1");
+	g_assert_cmpuint(test->coverage->len, ==, 1);
+	g_assert_cmpuint(row(test, 0)->flags, ==, 0);
+}
+
+static void test_nobody_leaves_books_that_are_empty(struct books_test *test, const void *data)
+{
+	struct batch *batch = batch_new();
+
+	ledger_leave(test->ledger, test->plan, "g1", batch);
+	g_assert_true(batch_is_empty(batch));
+	batch_free(batch);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -463,5 +537,8 @@ int main(int argc, char **argv)
 	CASE(state_is_cleared_twice);
 	CASE(what_is_gone_for_long_is_forgotten);
 	CASE(what_was_inherited_is_forgotten);
+	CASE(address_that_left_unread_and_came_back);
+	CASE(address_that_was_to_leave_and_stays);
+	CASE(nobody_leaves_books_that_are_empty);
 	return g_test_run();
 }
