@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a router's devices and the IP layer of its namespace have carried, by their own statistics: the independent
+ * witness of core/residue.h.  Nothing of ours, and no rule of anybody's, has a part in these numbers.
+ */
+#ifndef FIPMETER_INVENTORY_STATISTICS_H
+#define FIPMETER_INVENTORY_STATISTICS_H
+
+#include "core/residue.h"
+#include "kernel/netlink.h"
+
+/* *route: a NETLINK_ROUTE socket in the namespace; opened if it is NULL, and then the caller closes it.  Of devices:
+ * IFLA_STATS64, and of IPv6 in IFLA_INET6_STATS (linux/if_link.h, linux/snmp.h), in one dump.  NULL on failure; the caller
+ * frees. */
+struct traffic *statistics_read(int ns_fd, struct netlink **route, GError **error);
+
+/* One message of that dump; one that is not whole is an error. */
+bool statistics_take(struct traffic *traffic, const struct nlmsghdr *message, GError **error);
+
+#endif
