@@ -28,6 +28,7 @@ struct batch {
 	GPtrArray *meters;      /* of struct meter *, in the state after the commit; new, moved or closed */
 	GArray *usage;          /* of struct usage: rows to append, in this order */
 	GPtrArray *coverage;    /* of struct coverage *: new rows, and rows whose end moved */
+	GPtrArray *residues;    /* of struct residue * (core/residue.h): to add to those of their hours */
 	int64_t meters_begun, coverage_begun; /* how many ids of each it has used up */
 };
 

@@ -24,6 +24,7 @@
 
 #define RESIDUE_MIN (1 << 20) /* bytes: less of it is never called a fault, ... */
 #define RESIDUE_SHARE 16      /* ... nor less than this part of what went that way */
+#define RESIDUE_MOST ((uint64_t)1 << 56) /* bytes: as much is said of more, which is no measurement */
 #define WINDOW_MIN_US 1000000 /* counters and devices are read a moment one after the other: a longer window hides that */
 
 enum side { SIDE_OUTSIDE, SIDE_INSIDE, SIDE_LOOPBACK };
