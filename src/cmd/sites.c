@@ -25,7 +25,8 @@
 void site_close(struct site *site)
 {
 	netlink_close(site->place.netfilter);
-	site->place.netfilter = NULL;
+	netlink_close(site->route);
+	site->place.netfilter = site->route = NULL;
 	if (site->place.ns_fd >= 0)
 		close(site->place.ns_fd);
 	site->place.ns_fd = -1;
@@ -40,6 +41,9 @@ void site_free(void *data)
 	router_free(site->master);
 	plan_free(site->plan);
 	snapshot_free(site->found);
+	traffic_free(site->traffic);
+	window_clear(&site->window);
+	g_free(site->suspicion);
 	g_free(site->tag);
 	g_free(site->ns);
 	g_free(site);
