@@ -11,8 +11,12 @@
 void cycle_take_traffic(struct node *node, struct site *site)
 {
 	g_clear_pointer(&site->traffic, traffic_free);
-	if (node->ledger && node->all && site->router && site->router->external)
-		site->traffic = statistics_read(site->place.ns_fd, &site->route, NULL);
+	if (!node->ledger || !node->all || !site->router || !site->router->external)
+		return;
+	if (!site->statistics)
+		site->statistics = statistics_open(site->place.ns_fd, NULL);
+	if (site->statistics)
+		site->traffic = statistics_read(site->statistics, NULL);
 }
 
 /* A standby sees what is flooded, and counts nothing. */

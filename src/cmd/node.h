@@ -55,7 +55,7 @@ struct site {
 	bool unheard;              /* it was looked at without having been heard of, and no reading after that is in the books yet */
 	bool failed;
 	/* ---- the continuous audit ---- */
-	struct netlink *route;     /* NETLINK_ROUTE, opened in it when first needed; or NULL */
+	struct statistics *statistics; /* of its devices, opened when first needed; or NULL */
 	struct traffic *traffic;   /* read right after found; NULL: it was not, or could not be */
 	struct window window;      /* since the last sample */
 	char *suspicion;           /* what the last window that could be judged leaves unexplained; NULL: nothing */

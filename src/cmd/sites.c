@@ -6,6 +6,7 @@
 
 #include "cmd/supervisor.h"
 #include "inventory/inventory.h"
+#include "inventory/statistics.h"
 #include "kernel/clock.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
@@ -25,8 +26,9 @@
 void site_close(struct site *site)
 {
 	netlink_close(site->place.netfilter);
-	netlink_close(site->route);
-	site->place.netfilter = site->route = NULL;
+	statistics_close(site->statistics);
+	site->place.netfilter = NULL;
+	site->statistics = NULL;
 	if (site->place.ns_fd >= 0)
 		close(site->place.ns_fd);
 	site->place.ns_fd = -1;

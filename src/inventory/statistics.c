@@ -13,6 +13,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/snmp.h>
 #include <string.h>
+#include <unistd.h>
 
 static enum side side_of(const char *name)
 {
@@ -112,18 +113,41 @@ static bool read_devices(struct netlink *route, struct traffic *traffic, GError 
 	return netlink_talk(route, header, take_answer, traffic, error);
 }
 
-struct traffic *statistics_read(int ns_fd, struct netlink **route, GError **error)
+struct statistics {
+	struct netlink *route;
+	int ipstat;
+};
+
+struct statistics *statistics_open(int ns_fd, GError **error)
 {
-	struct traffic *traffic;
+	struct statistics *statistics = g_new0(struct statistics, 1);
+
+	statistics->ipstat = ipstat_open(ns_fd, error);
+	if (statistics->ipstat >= 0)
+		statistics->route = netlink_open(ns_fd, NETLINK_ROUTE, error);
+	if (statistics->route)
+		return statistics;
+	statistics_close(statistics);
+	return NULL;
+}
+
+void statistics_close(struct statistics *statistics)
+{
+	if (!statistics)
+		return;
+	netlink_close(statistics->route);
+	if (statistics->ipstat >= 0)
+		close(statistics->ipstat);
+	g_free(statistics);
+}
+
+struct traffic *statistics_read(struct statistics *statistics, GError **error)
+{
+	struct traffic *traffic = traffic_new();
 	struct ipstat ipstat;
 
-	if (!*route)
-		*route = netlink_open(ns_fd, NETLINK_ROUTE, error);
-	if (!*route)
-		return NULL;
-	traffic = traffic_new();
 	traffic->at = clock_now();
-	if (ipstat_read(ns_fd, &ipstat, error) && read_devices(*route, traffic, error)) {
+	if (ipstat_read(statistics->ipstat, &ipstat, error) && read_devices(statistics->route, traffic, error)) {
 		traffic->ip = ipstat.received;
 		traffic->ip_to_many = ipstat.broadcast + ipstat.multicast;
 		return traffic;

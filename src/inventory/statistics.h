@@ -9,10 +9,15 @@
 #include "core/residue.h"
 #include "kernel/netlink.h"
 
-/* *route: a NETLINK_ROUTE socket in the namespace; opened if it is NULL, and then the caller closes it.  Of devices:
- * IFLA_STATS64, and of IPv6 in IFLA_INET6_STATS (linux/if_link.h, linux/snmp.h), in one dump.  NULL on failure; the caller
- * frees. */
-struct traffic *statistics_read(int ns_fd, struct netlink **route, GError **error);
+/* What is held open to read them again and again; it keeps the namespace alive. */
+struct statistics;
+
+struct statistics *statistics_open(int ns_fd, GError **error);
+void statistics_close(struct statistics *statistics); /* takes NULL */
+
+/* As they are now.  Of devices: IFLA_STATS64, and of IPv6 IFLA_INET6_STATS (linux/if_link.h, linux/snmp.h), in one dump.
+ * NULL on failure; the caller frees. */
+struct traffic *statistics_read(struct statistics *statistics, GError **error);
 
 /* One message of that dump; one that is not whole is an error. */
 bool statistics_take(struct traffic *traffic, const struct nlmsghdr *message, GError **error);

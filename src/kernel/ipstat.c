@@ -1,51 +1,78 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See ipstat.h.  The file has pairs of lines, names and values: the kernel adds names with the years, so each is looked for.
+ * It is read at each sample of each router, so it stays open, and nothing is allocated.
  */
 #include "kernel/ipstat.h"
 
 #include "kernel/netns.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FILE_NAME "/proc/thread-self/net/netstat"
+#define FILE_MAX 16384 /* 6.18 writes 4 KiB */
 #define LINE "IpExt: "
 
-/* What follows LINE in the next line that begins so; moves *text behind it.  NULL if there is none. */
-static char *take_line(const char **text)
+/* Where what follows LINE begins, at *text or in a line behind it; moves *text to the end of that line.  NULL: nowhere. */
+static const char *take_line(const char **text)
 {
 	const char *at = g_str_has_prefix(*text, LINE) ? *text : strstr(*text, "\n" LINE);
-	const char *end;
 
 	if (!at)
 		return NULL;
 	at += strlen(LINE) + (*at == '\n');
-	end = strchr(at, '\n');
-	*text = end ? end : at + strlen(at);
-	return g_strndup(at, (gsize)(*text - at));
+	*text = strchrnul(at, '\n');
+	return at;
 }
 
-static bool find(char *const *names, char *const *values, const char *name, uint64_t *value)
+static bool is_word(const char *at, size_t length, const char *word)
 {
-	guint64 found;
+	return strlen(word) == length && !memcmp(at, word, length);
+}
 
-	for (unsigned i = 0; names[i] && values[i]; i++)
-		if (g_str_equal(names[i], name) && g_ascii_string_to_unsigned(values[i], 10, 0, UINT64_MAX, &found, NULL)) {
-			*value = found;
-			return true;
-		}
-	return false;
+/* Digits and no more. */
+static bool take_number(const char *at, size_t length, uint64_t *value)
+{
+	char digits[24];
+	guint64 number;
+
+	if (length >= sizeof digits)
+		return false;
+	memcpy(digits, at, length);
+	digits[length] = '\0';
+	if (!g_ascii_string_to_unsigned(digits, 10, 0, UINT64_MAX, &number, NULL))
+		return false;
+	*value = number;
+	return true;
+}
+
+/* How many of the three were found. */
+static unsigned take_values(const char *name, const char *value, struct ipstat *ipstat)
+{
+	unsigned found = 0;
+
+	while (*name && *name != '\n' && *value && *value != '\n') {
+		size_t name_length = strcspn(name, " \n"), length = strcspn(value, " \n");
+		uint64_t *to = is_word(name, name_length, "InOctets") ? &ipstat->received :
+		               is_word(name, name_length, "InMcastOctets") ? &ipstat->multicast :
+		               is_word(name, name_length, "InBcastOctets") ? &ipstat->broadcast : NULL;
+
+		found += to && take_number(value, length, to);
+		name += name_length + (name[name_length] == ' ');
+		value += length + (value[length] == ' ');
+	}
+	return found;
 }
 
 bool ipstat_parse(const char *text, struct ipstat *ipstat, GError **error)
 {
-	g_autofree char *first = take_line(&text), *second = first ? take_line(&text) : NULL;
-	g_auto(GStrv) names = second ? g_strsplit(first, " ", -1) : NULL;
-	g_auto(GStrv) values = second ? g_strsplit(second, " ", -1) : NULL;
+	const char *names = take_line(&text), *values = names ? take_line(&text) : NULL;
 	struct ipstat found;
 
-	if (second && find(names, values, "InOctets", &found.received) && find(names, values, "InMcastOctets", &found.multicast) &&
-	    find(names, values, "InBcastOctets", &found.broadcast)) {
+	if (values && take_values(names, values, &found) == 3) {
 		*ipstat = found;
 		return true;
 	}
@@ -53,14 +80,36 @@ bool ipstat_parse(const char *text, struct ipstat *ipstat, GError **error)
 	return false;
 }
 
-static bool read_inside(void *data, GError **error)
+static bool refuse(GError **error)
 {
-	g_autofree char *text = NULL;
-
-	return g_file_get_contents(FILE_NAME, &text, NULL, error) && ipstat_parse(text, data, error);
+	g_set_error(error, IPSTAT_ERROR, IPSTAT_ERROR_FAILED, "%s: %s", FILE_NAME, g_strerror(errno));
+	return false;
 }
 
-bool ipstat_read(int ns_fd, struct ipstat *ipstat, GError **error)
+static bool open_inside(void *data, GError **error)
 {
-	return netns_call(ns_fd, read_inside, ipstat, error);
+	*(int *)data = open(FILE_NAME, O_RDONLY | O_CLOEXEC);
+	return *(int *)data >= 0 || refuse(error);
+}
+
+int ipstat_open(int ns_fd, GError **error)
+{
+	int fd = -1;
+
+	return netns_call(ns_fd, open_inside, &fd, error) ? fd : -1;
+}
+
+/* The kernel hands out a page or more at once; from the beginning on it counts anew. */
+bool ipstat_read(int fd, struct ipstat *ipstat, GError **error)
+{
+	char text[FILE_MAX];
+	size_t length = 0;
+	ssize_t n;
+
+	while ((n = pread(fd, text + length, sizeof text - 1 - length, (off_t)length)) > 0)
+		length += (size_t)n;
+	if (n < 0)
+		return refuse(error);
+	text[length] = '\0';
+	return ipstat_parse(text, ipstat, error);
 }

@@ -14,13 +14,20 @@
 #include <stdint.h>
 
 #define IPSTAT_ERROR (g_quark_from_static_string("fipmeter-ipstat"))
-enum ipstat_error { IPSTAT_ERROR_STRANGE /* the file is not as it should be */ };
+enum ipstat_error {
+	IPSTAT_ERROR_FAILED,  /* the system's own text is in the message */
+	IPSTAT_ERROR_STRANGE, /* the file is not as it should be */
+};
 
 struct ipstat { /* bytes since the namespace was made */
 	uint64_t received, broadcast, multicast;
 };
 
-bool ipstat_read(int ns_fd, struct ipstat *ipstat, GError **error);
+/* Opens that file of a namespace, which it keeps alive.  Returns a descriptor that the caller closes, or -1. */
+int ipstat_open(int ns_fd, GError **error);
+
+/* As it is now. */
+bool ipstat_read(int fd, struct ipstat *ipstat, GError **error);
 
 /* What the text of that file says. */
 bool ipstat_parse(const char *text, struct ipstat *ipstat, GError **error);

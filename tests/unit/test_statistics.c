@@ -10,6 +10,7 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/snmp.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -146,12 +147,23 @@ static void test_text(void)
 	g_assert_cmpuint(ipstat.received, ==, 40);
 }
 
+/* 100 bytes in a UDP packet that nobody waits for. */
+static void send_to_myself(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	char bytes[100] = "";
+
+	g_assert_cmpint(sendto(fd, bytes, sizeof bytes, 0, (struct sockaddr *)&to, sizeof to), ==, sizeof bytes);
+	close(fd);
+}
+
 /* Of the namespace that the test runs in. */
 static void test_this_machine(void)
 {
 	int ns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	struct netlink *route = NULL;
-	struct traffic *traffic;
+	struct statistics *statistics;
+	struct traffic *traffic, *later;
 	g_autoptr(GError) error = NULL;
 
 	if (geteuid()) {
@@ -159,12 +171,22 @@ static void test_this_machine(void)
 		close(ns_fd);
 		return;
 	}
-	traffic = statistics_read(ns_fd, &route, &error);
+	statistics = statistics_open(ns_fd, &error);
+	g_assert_no_error(error);
+	traffic = statistics_read(statistics, &error);
 	g_assert_no_error(error);
 	g_assert_cmpuint(traffic->devices->len, >=, 1);
 	g_assert_cmpint(g_array_index(traffic->devices, struct device_traffic, 0).side, ==, SIDE_LOOPBACK);
+	send_to_myself();
+	later = statistics_read(statistics, &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(later->ip - traffic->ip, >=, 28 + 100);
+	g_assert_cmpuint(g_array_index(later->devices, struct device_traffic, 0).received -
+	                 g_array_index(traffic->devices, struct device_traffic, 0).received, >=, 28 + 100);
 	traffic_free(traffic);
-	netlink_close(route);
+	traffic_free(later);
+	statistics_close(statistics);
+	statistics_close(NULL);
 	close(ns_fd);
 }
 
