@@ -44,7 +44,8 @@ bool cycle_read_one(struct node *node, struct site *site);
 /* The batch into the store, then into the ledger and the second home.  False: nothing of it is kept. */
 bool cycle_commit(struct node *node, struct batch *batch, GError **error);
 
-/* Reads what the router's devices say went through, in a sample: right after its counters.  Not knowing is no fault. */
+/* Reads what the router's devices say went through: right after its counters, which are site->found.  Not knowing is no
+ * fault. */
 void cycle_take_traffic(struct node *node, struct site *site);
 
 /* Holds what has come into the batch since the mark, all of it the site's, against that; the residue goes into the batch. */

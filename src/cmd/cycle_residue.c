@@ -11,12 +11,13 @@
 void cycle_take_traffic(struct node *node, struct site *site)
 {
 	g_clear_pointer(&site->traffic, traffic_free);
-	if (!node->ledger || !node->all || !site->router || !site->router->external)
+	if (!node->ledger || !site->router || !site->router->external)
 		return;
 	if (!site->statistics)
 		site->statistics = statistics_open(site->place.ns_fd, NULL);
 	if (site->statistics)
 		site->traffic = statistics_read(site->statistics, NULL);
+	site->found->most = window_bound(&site->window, site->traffic, site->backend->basis);
 }
 
 /* A standby sees what is flooded, and counts nothing. */
@@ -43,6 +44,7 @@ static void judge(struct node *node, struct site *site, struct batch *batch)
 	found->node = g_strdup(node->name);
 	found->router = g_strdup(site->plan->router);
 	g_ptr_array_add(batch->residues, found);
+	window_learn(&site->window, found);
 	if (!found->flagged)
 		g_clear_pointer(&site->suspicion, g_free);
 	else if (!site->suspicion) /* the first tells of all that follow: what changes is logged each time */

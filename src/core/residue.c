@@ -40,13 +40,15 @@ void residue_free(struct residue *residue)
 
 void window_begin(struct window *window, struct traffic *from)
 {
-	traffic_free(window->from);
-	*window = (struct window){ .from = from };
+	traffic_free(window->earlier);
+	*window = (struct window){ .from = from, .earlier = window->from, .proven = window->proven };
 }
 
 void window_clear(struct window *window)
 {
-	window_begin(window, NULL);
+	traffic_free(window->from);
+	traffic_free(window->earlier);
+	*window = (struct window){ 0 };
 }
 
 struct batch_mark batch_mark(const struct batch *batch)
@@ -85,6 +87,7 @@ void window_add(struct window *window, const struct batch *batch, const struct b
 struct passed { /* in a window */
 	struct device_traffic outside, inside, loopback;
 	uint64_t ip, ip_to_many;
+	bool prompt; /* all but loopback are */
 };
 
 static bool differs(uint64_t *sum, uint64_t from, uint64_t to)
@@ -99,6 +102,7 @@ static bool add_device(struct passed *passed, const struct device_traffic *from,
 	struct device_traffic *sum = to->side == SIDE_OUTSIDE ? &passed->outside :
 	                             to->side == SIDE_INSIDE ? &passed->inside : &passed->loopback;
 
+	passed->prompt &= to->prompt || to->side == SIDE_LOOPBACK;
 	return from->index == to->index && from->side == to->side &&
 	       !(differs(&sum->received, from->received, to->received) | differs(&sum->received6, from->received6, to->received6) |
 	         differs(&sum->sent, from->sent, to->sent) | differs(&sum->sent6, from->sent6, to->sent6) |
@@ -108,7 +112,8 @@ static bool add_device(struct passed *passed, const struct device_traffic *from,
 
 static bool find_passed(const struct traffic *from, const struct traffic *to, struct passed *passed)
 {
-	*passed = (struct passed){ .ip = to->ip - from->ip, .ip_to_many = to->ip_to_many - from->ip_to_many };
+	*passed = (struct passed){ .ip = to->ip - from->ip, .ip_to_many = to->ip_to_many - from->ip_to_many,
+	                            .prompt = true };
 	if (from->devices->len != to->devices->len || to->ip < from->ip || to->ip_to_many < from->ip_to_many)
 		return false;
 	for (unsigned i = 0; i < to->devices->len; i++)
@@ -156,12 +161,19 @@ static uint64_t find_residue_out(const struct window *window, const struct passe
 }
 
 /* Each packet counts once as `in` at most, and once as `out`, and that only if it came from inside. */
-static uint64_t find_excess(const struct window *window, const struct passed *passed, enum basis basis)
+static struct bound find_most(const struct passed *passed, enum basis basis)
 {
-	uint64_t most = basis == BASIS_WIRE ? WIRE_MAX : 1;
+	uint64_t times = basis == BASIS_WIRE ? WIRE_MAX : 1;
 	uint64_t inside = passed->inside.received, all = inside + passed->outside.received;
 
-	return MAX(less(window->in_bytes, all * most), less(window->out_bytes, inside * most));
+	return (struct bound){ .in_bytes = all * times, .out_bytes = inside * times };
+}
+
+static uint64_t find_excess(const struct window *window, const struct passed *passed, enum basis basis)
+{
+	struct bound most = find_most(passed, basis);
+
+	return MAX(less(window->in_bytes, most.in_bytes), less(window->out_bytes, most.out_bytes));
 }
 
 static bool is_grave(uint64_t bytes, uint64_t of)
@@ -184,6 +196,26 @@ bool window_judge(const struct window *window, const struct traffic *to, enum ba
 	residue->flagged = is_grave(residue->residue_in, residue->received) || is_grave(residue->residue_out, residue->sent) ||
 	                   is_grave(residue->excess, passed.inside.received + passed.outside.received);
 	return true;
+}
+
+void window_learn(struct window *window, const struct residue *residue)
+{
+	if (residue->in || residue->out)
+		window->proven = !residue->excess;
+}
+
+struct bound window_bound(const struct window *window, const struct traffic *to, enum basis basis)
+{
+	struct passed passed;
+	struct bound most = { 0 };
+
+	if (!window->proven || !window->earlier || !to || !find_passed(window->earlier, to, &passed) || !passed.prompt)
+		return most;
+	most = find_most(&passed, basis);
+	most.in_bytes += BOUND_SLACK;
+	most.out_bytes += BOUND_SLACK;
+	most.since_us = window->earlier->at.boot_us;
+	return most;
 }
 
 char *residue_describe(const struct residue *residue)

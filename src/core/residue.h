@@ -25,6 +25,7 @@
 #define RESIDUE_MIN (1 << 20) /* bytes: less of it is never called a fault, ... */
 #define RESIDUE_SHARE 16      /* ... nor less than this part of what went that way */
 #define RESIDUE_MOST ((uint64_t)1 << 56) /* bytes: as much is said of more, which is no measurement */
+#define BOUND_SLACK ((uint64_t)8 << 20)  /* bytes: fragments that waited for the rest of their packets (net.ipv4.ipfrag_high_thresh), twice */
 #define WINDOW_MIN_US 1000000 /* counters and devices are read a moment one after the other: a longer window hides that */
 
 enum side { SIDE_OUTSIDE, SIDE_INSIDE, SIDE_LOOPBACK };
@@ -32,6 +33,7 @@ enum side { SIDE_OUTSIDE, SIDE_INSIDE, SIDE_LOOPBACK };
 /* A device's own statistics since it was made; bytes as its driver counts them, with or without Ethernet headers. */
 struct device_traffic {
 	int index;
+	bool prompt; /* a device of software: it counts a packet before, or as soon as, anybody sees it, and in 64 bits */
 	enum side side;
 	uint64_t received, received6, sent, sent6; /* bytes; ...6: of IPv6, from the IP header on */
 	uint64_t received_packets, sent_packets;
@@ -50,13 +52,15 @@ void traffic_free(struct traffic *traffic); /* takes NULL */
 /* Since a sample: what the ledger has booked of a router, to be held against the same time of its devices. */
 struct window {
 	struct traffic *from; /* NULL: nothing is known of its begin */
+	struct traffic *earlier; /* where the window before it began; NULL: not known */
 	uint64_t in_bytes, in_packets, in_gateway_bytes, out_bytes;
 	bool unfit;           /* some of it is known not to have been counted, or is of another time */
+	bool proven;          /* the last that had traffic showed that the devices count all that ours do */
 };
 
-/* Forgets all; from (or NULL) is where it begins anew, and is taken. */
+/* The next one begins: from (or NULL) is taken. */
 void window_begin(struct window *window, struct traffic *from);
-void window_clear(struct window *window);
+void window_clear(struct window *window); /* forgets all */
 
 /* What of a batch is one router's: call ledger_settle() between mark and add. */
 struct batch_mark { unsigned usage, meters, coverage; };
@@ -81,6 +85,17 @@ void residue_free(struct residue *residue); /* takes NULL */
 /* True if the window can be judged: it is fit, and the devices are the same at both ends and went on counting.  basis: of
  * the counters.  *residue has no names yet. */
 bool window_judge(const struct window *window, const struct traffic *to, enum basis basis, struct residue *residue);
+
+/* What the judged window says of the devices. */
+void window_learn(struct window *window, const struct residue *residue);
+
+/*
+ * What no counter can have counted more than, until the reading to: all that the devices received since the begin of the
+ * window before this one, and BOUND_SLACK.  Whole windows lie between a packet that was on its way when a device was read
+ * and the counter's next baseline.  Unknown (since_us 0) unless the devices are proven, are the same all the time, and are
+ * all prompt.
+ */
+struct bound window_bound(const struct window *window, const struct traffic *to, enum basis basis);
 
 /* What is wrong, in one line for people; NULL if it is not flagged.  The caller frees. */
 char *residue_describe(const struct residue *residue);

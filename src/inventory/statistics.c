@@ -22,6 +22,18 @@ static enum side side_of(const char *name)
 	return device_is_external(role) ? SIDE_OUTSIDE : role == DEVICE_LOOPBACK ? SIDE_LOOPBACK : SIDE_INSIDE;
 }
 
+/* Devices whose statistics are the kernel's own, and not asked of a card now and then. */
+static bool is_prompt(const struct nlattr *info)
+{
+	static const char *const kinds[] = { "veth", "openvswitch", "tun", "macvlan", "vlan", NULL };
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, info)
+		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
+			return g_strv_contains(kinds, mnl_attr_get_str(attr));
+	return false;
+}
+
 /* Old kernels have shorter structures, new ones longer: all has been there since 2.6.35. */
 static bool take_stats(const struct nlattr *attr, struct device_traffic *device)
 {
@@ -81,6 +93,8 @@ bool statistics_take(struct traffic *traffic, const struct nlmsghdr *message, GE
 				has_name = true;
 			} else if (type == IFLA_STATS64) {
 				has_stats = take_stats(attr, &device);
+			} else if (type == IFLA_LINKINFO) {
+				device.prompt = is_prompt(attr);
 			} else if (type == IFLA_AF_SPEC) {
 				whole = whole && take_families(attr, &device);
 			}

@@ -134,3 +134,22 @@ def test_a_set_emptied_and_a_rule_removed_are_gaps_and_then_it_is_judged_again(l
         lab.send("far", FIP["a"], **MUCH)
         sums, _ = judged(audited, code=0)
         assert sums["in_bytes"] == SENT and sums["residue_in_bytes"] < LITTLE and sums["flagged"] == 0, sums
+
+
+# Neither nft(8) nor one call of bpftool(8) sets a counter that stands.
+@pytest.mark.parametrize("backend", ["count-iptables"], indirect=True)
+def test_what_somebody_writes_into_a_counter_is_not_billed_if_it_is_more_than_came(lab, audited):
+    lab.send("far", FIP["a"], **MUCH)
+    judged(audited, code=0)     # by now it is known that the devices count what we do
+    booked = sum(row["in_bytes"] for row in audited.usage_of(FIP["a"]))
+    lab.run("r1", ["sh", "-c", f"""ipset save fipmeter_in_internet | grep -F ' {FIP["a"]} ' |
+        sed 's/ bytes [0-9]*/ bytes 5000000000000/' | ipset -exist restore"""])
+    lab.send("far", FIP["a"], proto="udp", count=3, bytes=100)
+    audited.sample()
+    assert sum(row["in_bytes"] for row in audited.usage_of(FIP["a"])) == booked
+    gap = next(row for row in audited.coverage("r1") if row["state"] == "gap" and row["address"] == FIP["a"])
+    assert "rose by more than its router received" in gap["reason"] and "to 5000000000300 bytes" in gap["reason"]
+    lab.send("far", FIP["a"], **MUCH)
+    audited.sample()
+    last = audited.usage_of(FIP["a"])[-1]
+    assert (last["in_bytes"], last["flags"]) == (SENT, ["reset", "gap"])

@@ -302,6 +302,75 @@ static void test_what_cannot_be_judged(struct world *world, const void *data)
 	g_assert_true(window_judge(&world->window, world->now, BASIS_SKB, &residue));
 }
 
+/* ---- what no counter can have counted more than ---- */
+
+static void make_prompt(struct world *world)
+{
+	struct traffic *all[] = { world->window.from, world->now };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(all); i++)
+		device(all[i], QG)->prompt = device(all[i], QR)->prompt = true;
+}
+
+/* As the agent does at a sample. */
+static void sample(struct world *world)
+{
+	struct residue residue;
+
+	if (window_judge(&world->window, world->now, BASIS_SKB, &residue))
+		window_learn(&world->window, &residue);
+	window_begin(&world->window, copy(world->now));
+	world->now->at.boot_us += 60 * SECOND;
+}
+
+static void test_bound_is_of_two_windows(struct world *world, const void *data)
+{
+	int64_t first_us = world->window.from->at.boot_us;
+	struct bound most;
+
+	make_prompt(world);
+	carry(world);
+	g_assert_cmpint(window_bound(&world->window, world->now, BASIS_SKB).since_us, ==, 0);
+	sample(world);
+	carry(world);
+	most = window_bound(&world->window, world->now, BASIS_SKB);
+	g_assert_cmpint(most.since_us, ==, first_us);
+	g_assert_cmpuint(most.in_bytes, ==, 400 * MIB + 4 * 14 * 100000 + BOUND_SLACK);
+	g_assert_cmpuint(most.out_bytes, ==, 200 * MIB + 2 * 14 * 100000 + BOUND_SLACK);
+	g_assert_cmpuint(window_bound(&world->window, world->now, BASIS_WIRE).out_bytes, >, 100 * most.out_bytes);
+	sample(world);
+	most = window_bound(&world->window, world->now, BASIS_SKB);
+	g_assert_cmpint(most.since_us, ==, first_us + 60 * SECOND);
+	g_assert_cmpuint(most.in_bytes, ==, 200 * MIB + 2 * 14 * 100000 + BOUND_SLACK);
+}
+
+static void assert_unbound(struct world *world, const struct traffic *to)
+{
+	g_assert_cmpint(window_bound(&world->window, to, BASIS_SKB).since_us, ==, 0);
+}
+
+static void test_bound_of_devices_that_are_not_to_be_trusted(struct world *world, const void *data)
+{
+	make_prompt(world);
+	sample(world); /* idle: nothing is proven */
+	assert_unbound(world, world->now);
+	carry(world);
+	sample(world);
+	g_assert_cmpint(window_bound(&world->window, world->now, BASIS_SKB).since_us, !=, 0);
+	assert_unbound(world, NULL);
+	device(world->now, QR)->prompt = false; /* a card */
+	assert_unbound(world, world->now);
+	device(world->now, QR)->prompt = true;
+	device(world->now, QR)->index = 99;
+	assert_unbound(world, world->now);
+	device(world->now, QR)->index = 8;
+	sample(world); /* idle: what was proven stays so */
+	g_assert_cmpint(window_bound(&world->window, world->now, BASIS_SKB).since_us, !=, 0);
+	count_in(world, 1, 1); /* what came in by no device that we see */
+	sample(world);
+	assert_unbound(world, world->now);
+}
+
 /* ---- what the ledger has booked ---- */
 
 static void put_row(struct batch *batch, struct generation *of, enum kind kind, uint64_t in, uint64_t out, unsigned flags)
@@ -372,6 +441,7 @@ int main(int argc, char **argv)
 		{ "by-design", test_by_design }, { "padding", test_padding_is_no_residue },
 		{ "little", test_little_is_shown_and_not_flagged }, { "excess-in", test_more_counted_than_received },
 		{ "excess-out", test_more_out_than_came_from_inside }, { "not-judged", test_what_cannot_be_judged },
+		{ "bound", test_bound_is_of_two_windows }, { "no-bound", test_bound_of_devices_that_are_not_to_be_trusted },
 	};
 
 	g_test_init(&argc, &argv, NULL);

@@ -77,6 +77,29 @@ static void test_devices(void)
 	traffic_free(traffic);
 }
 
+static void test_kinds(void)
+{
+	static const struct {
+		const char *kind;
+		bool prompt;
+	} cases[] = { { "veth", true }, { "openvswitch", true }, { "gre", false }, { NULL, false } };
+	struct traffic *traffic = traffic_new();
+	struct message message;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct nlattr *info;
+
+		put_device(&message, 2, "qg-1", &stats, sizeof stats);
+		info = mnl_attr_nest_start(&message.header, IFLA_LINKINFO);
+		if (cases[i].kind)
+			mnl_attr_put_strz(&message.header, IFLA_INFO_KIND, cases[i].kind);
+		mnl_attr_nest_end(&message.header, info);
+		g_assert_true(statistics_take(traffic, &message.header, NULL));
+		g_assert_cmpint(g_array_index(traffic->devices, struct device_traffic, i).prompt, ==, cases[i].prompt);
+	}
+	traffic_free(traffic);
+}
+
 static void test_ipv6(void)
 {
 	uint64_t values[IPSTATS_MIB_OUTOCTETS + 20] = { [IPSTATS_MIB_INOCTETS] = 77, [IPSTATS_MIB_OUTOCTETS] = 88 };
@@ -194,6 +217,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/statistics/devices", test_devices);
+	g_test_add_func("/statistics/kinds", test_kinds);
 	g_test_add_func("/statistics/ipv6", test_ipv6);
 	g_test_add_func("/statistics/malformed", test_malformed_devices);
 	g_test_add_func("/statistics/ip-text", test_text);
