@@ -116,7 +116,7 @@ static int take_answer(const struct nlmsghdr *message, void *data)
 	return MNL_CB_ERROR;
 }
 
-static bool read_devices(struct netlink *route, struct traffic *traffic, GError **error)
+bool statistics_read_devices(struct netlink *route, struct traffic *traffic, GError **error)
 {
 	char buffer[64] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
@@ -161,7 +161,7 @@ struct traffic *statistics_read(struct statistics *statistics, GError **error)
 	struct ipstat ipstat;
 
 	traffic->at = clock_now();
-	if (ipstat_read(statistics->ipstat, &ipstat, error) && read_devices(statistics->route, traffic, error)) {
+	if (ipstat_read(statistics->ipstat, &ipstat, error) && statistics_read_devices(statistics->route, traffic, error)) {
 		traffic->ip = ipstat.received;
 		traffic->ip_to_many = ipstat.broadcast + ipstat.multicast;
 		return traffic;

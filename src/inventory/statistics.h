@@ -19,7 +19,9 @@ void statistics_close(struct statistics *statistics); /* takes NULL */
  * NULL on failure; the caller frees. */
 struct traffic *statistics_read(struct statistics *statistics, GError **error);
 
-/* One message of that dump; one that is not whole is an error. */
+/* What it is made of: the dump of devices over a NETLINK_ROUTE socket, and one message of that; one that is not whole is an
+ * error. */
+bool statistics_read_devices(struct netlink *route, struct traffic *traffic, GError **error);
 bool statistics_take(struct traffic *traffic, const struct nlmsghdr *message, GError **error);
 
 #endif
