@@ -16,7 +16,7 @@
 #define PATIENCE_US (10 * G_USEC_PER_SEC)
 
 struct options {
-	char *address, *server, *port, *client, *scale, *mtu, *card, *truth, *around, *output, *netns_dir, *state_dir, *config;
+	char *address, *server, *port, *client, *scale, *mtu, *card, *truth, *around, *beside, *output, *netns_dir, *state_dir, *config;
 	char **tests;
 	gboolean seed_table;
 };
@@ -90,6 +90,7 @@ static bool take_ends(struct verify *verify, const struct options *options, int 
 		*status = cmd_misuse(COMMAND, "--address: '%s' is no IPv4 address (right: 192.0.2.1)", options->address);
 		return false;
 	}
+	verify->beside = g_strdup(options->beside);
 	verify->server = g_strdup(options->server ? options->server : options->address);
 	verify->server_is_address = g_str_equal(verify->server, options->address);
 	if (*verify->server == '-') {
@@ -153,8 +154,7 @@ static int carry_out(struct verify *verify, const struct options *options)
 		return cmd_fail(COMMAND, error);
 	config_override(&config->state_dir, options->state_dir);
 	config_override(&config->netns_dir, options->netns_dir);
-	verify->state_dir = g_strdup(config->state_dir);
-	verify->netns_dir = g_strdup(config->netns_dir);
+	verify->config = config;
 	verify->patience_us = PATIENCE_INTERVALS * config->interval_s * G_USEC_PER_SEC + PATIENCE_US;
 	tell_duration(verify);
 	status = verify_run(verify);
@@ -166,8 +166,8 @@ static int carry_out(struct verify *verify, const struct options *options)
 
 static void verify_clear(struct verify *verify)
 {
-	g_free(verify->state_dir);
-	g_free(verify->netns_dir);
+	g_free(verify->beside);
+	g_free(verify->ns);
 	g_free(verify->server);
 	g_free(verify->router);
 	g_strfreev(verify->client);
@@ -207,6 +207,7 @@ static void options_clear(struct options *options)
 	g_free(options->card);
 	g_free(options->truth);
 	g_free(options->around);
+	g_free(options->beside);
 	g_free(options->output);
 	g_free(options->netns_dir);
 	g_free(options->state_dir);
@@ -229,6 +230,7 @@ int cmd_verify(int argc, char **argv)
 		{ "card", 0, 0, G_OPTION_ARG_STRING, &options.card, "Tells the counters of the VM's network card", "COMMAND" },
 		{ "truth", 0, 0, G_OPTION_ARG_STRING, &options.truth, "Tells an exact count of the packets on the wire", "COMMAND" },
 		{ "around", 0, 0, G_OPTION_ARG_STRING, &options.around, "Called around tests with a label", "COMMAND" },
+		{ "beside", 0, 0, G_OPTION_ARG_STRING, &options.beside, "Has a second back end count beside the agent's", "BACKEND" },
 		{ "output", 'o', 0, G_OPTION_ARG_STRING, &options.output, "table, json or markdown (table)", "FORMAT" },
 		{ "netns-dir", 0, 0, G_OPTION_ARG_FILENAME, &options.netns_dir, "Where the network namespaces are", "DIR" },
 		{ "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &options.state_dir, "Where the usage is kept", "DIR" },

@@ -25,6 +25,23 @@
 #define BAR 20
 #define ANSWER_MAX (4u << 20)      /* of a command */
 
+/* ---- the end before the end ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void take_interrupt(int number)
+{
+	interrupted = number;
+}
+
+/* What has been made goes, and what has been measured is shown. */
+static bool is_interrupted(GError **error)
+{
+	if (interrupted)
+		g_set_error(error, VERIFY_ERROR, 0, "interrupted; what was measured until then is above");
+	return interrupted;
+}
+
 /* ---- telling ---- */
 
 static bool is_told(void)
@@ -83,7 +100,7 @@ static GString *read_all(int fd, void (*again)(void *data), void *data)
 			if (n > 0)
 				g_string_append_len(text, part, n);
 		}
-		if (text->len > ANSWER_MAX)
+		if (text->len > ANSWER_MAX || interrupted)
 			break;
 		if (again)
 			again(data);
@@ -198,7 +215,7 @@ static void take_router(const char *router, int64_t read_us, void *data)
 /* When the router was read last.  The store is opened anew: it may have been set aside meanwhile. */
 static bool last_reading(const struct verify *verify, int64_t *read_us, GError **error)
 {
-	struct store *store = store_open_reader(verify->state_dir, error);
+	struct store *store = store_open_reader(verify->config->state_dir, error);
 	struct last_read last = { .router = verify->router };
 	bool done = store && store_each_router(store, take_router, &last, error);
 
@@ -213,7 +230,7 @@ static void ask_for_sample(const struct verify *verify)
 	json_t *told = NULL;
 	long holder = 0;
 
-	if (bulletin_read(verify->netns_dir, &told, &holder, NULL) && told && holder > 0)
+	if (bulletin_read(verify->config->netns_dir, &told, &holder, NULL) && told && holder > 0)
 		kill((pid_t)holder, SIGUSR1);
 	json_decref(told);
 }
@@ -225,7 +242,7 @@ static bool await_sample(const struct verify *verify, unsigned at, int64_t *read
 
 	ask_for_sample(verify);
 	while (waited_us < verify->patience_us) {
-		if (!last_reading(verify, read_us, error))
+		if (is_interrupted(error) || !last_reading(verify, read_us, error))
 			return false;
 		if (*read_us > now_us)
 			return true;
@@ -234,7 +251,7 @@ static bool await_sample(const struct verify *verify, unsigned at, int64_t *read
 		waited_us = clock_now().boot_us - began_us;
 	}
 	set_error(error, "no sample of router %s came into %s in %" G_GINT64_FORMAT " s: does the agent run? (fipmeter status)",
-	          verify->router, verify->state_dir, verify->patience_us / G_USEC_PER_SEC);
+	          verify->router, verify->config->state_dir, verify->patience_us / G_USEC_PER_SEC);
 	return false;
 }
 
@@ -261,7 +278,7 @@ static bool collect(const struct verify *verify, bool in, int64_t since_us, int6
 	struct usage_filter filter = {
 		.since_us = since_us, .until_us = until_us, .address = verify->address, .per = PERIOD_INTERVAL,
 	};
-	struct store *store = store_open_reader(verify->state_dir, error);
+	struct store *store = store_open_reader(verify->config->state_dir, error);
 	struct sum sum = { transfer, in };
 	bool done = store && store_each_usage(store, &filter, add_row, &sum, error);
 
@@ -348,6 +365,8 @@ static bool send_volume(const struct verify *verify, unsigned at, struct accurac
 	int status;
 
 	said = run((char **)words->pdata, &status, tell_sending, &sending, error);
+	if (said && is_interrupted(error))
+		return false;
 	if (!said) {
 		g_prefix_error(error, "iperf3 cannot be run (right: it is installed where the client runs): ");
 		return false;
@@ -363,19 +382,25 @@ static bool send_volume(const struct verify *verify, unsigned at, struct accurac
 
 struct figures {
 	uint64_t card[4], truth[4];
+	struct counts beside;
 };
 
-static bool read_all_figures(const struct verify *verify, struct figures *figures, GError **error)
+static bool read_all_figures(const struct verify *verify, struct beside *beside, struct figures *figures, GError **error)
 {
 	return (!verify->card || read_figures(verify->card, "--card", figures->card, error)) &&
-	       (!verify->truth || read_figures(verify->truth, "--truth", figures->truth, error));
+	       (!verify->truth || read_figures(verify->truth, "--truth", figures->truth, error)) &&
+	       (!beside || beside_read(beside, verify->address, &figures->beside, error));
 }
 
 static void take_figures(const struct verify *verify, bool in, const struct figures *before, const struct figures *after,
                          struct accuracy_transfer *transfer)
 {
 	unsigned bytes = in ? 0 : 2, packets = bytes + 1;
+	struct counts beside = counts_minus(&after->beside, &before->beside);
 
+	transfer->has_beside = verify->beside;
+	transfer->beside = in ? beside.in_bytes : beside.out_bytes;
+	transfer->beside_packets = in ? beside.in_packets : beside.out_packets;
 	transfer->has_card = verify->card;
 	transfer->card = after->card[bytes] - before->card[bytes];
 	transfer->has_truth = verify->truth;
@@ -395,15 +420,15 @@ static bool send_around(const struct verify *verify, unsigned at, struct accurac
 	return call_around(verify, test, "end", done ? error : NULL) && done;
 }
 
-static bool run_test(struct verify *verify, unsigned at, GError **error)
+static bool run_test(struct verify *verify, struct beside *beside, unsigned at, GError **error)
 {
 	bool in = g_array_index(verify->tests, struct accuracy_test, at).in;
 	struct accuracy_transfer transfer = { 0 };
 	struct figures before = { 0 }, after = { 0 };
 	int64_t since_us, until_us;
 
-	if (!await_sample(verify, at, &since_us, error) || !read_all_figures(verify, &before, error) ||
-	    !send_around(verify, at, &transfer, error) || !read_all_figures(verify, &after, error) ||
+	if (!await_sample(verify, at, &since_us, error) || !read_all_figures(verify, beside, &before, error) ||
+	    !send_around(verify, at, &transfer, error) || !read_all_figures(verify, beside, &after, error) ||
 	    !await_sample(verify, at, &until_us, error) || !collect(verify, in, since_us, until_us, &transfer, error))
 		return false;
 	take_figures(verify, in, &before, &after, &transfer);
@@ -417,7 +442,7 @@ static bool run_test(struct verify *verify, unsigned at, GError **error)
 static int find_router(struct verify *verify)
 {
 	SCOPED(explanation) *explanation = explanation_new(verify->address, 0, false);
-	struct store *store = cmd_open_store(COMMAND, verify->state_dir);
+	struct store *store = cmd_open_store(COMMAND, verify->config->state_dir);
 	g_autofree char *shown = address_to_string(verify->address);
 	g_autoptr(GError) error = NULL;
 	bool known = false;
@@ -432,22 +457,46 @@ static int find_router(struct verify *verify)
 		status = EXIT_UNKNOWN;
 	} else {
 		verify->router = g_strdup(explanation->life->of->router);
+		verify->ns = g_strdup(explanation->life->of->ns);
 	}
 	store_close(store);
 	return status;
 }
 
-int verify_run(struct verify *verify)
+static int run_all(struct verify *verify, struct beside *beside)
 {
 	g_autoptr(GError) error = NULL;
-	int status = find_router(verify);
 
-	for (unsigned i = 0; status == EXIT_DONE && i < verify->tests->len; i++) {
-		bool done = run_test(verify, i, &error);
+	for (unsigned i = 0; i < verify->tests->len; i++) {
+		bool done = run_test(verify, beside, i, &error);
 
 		tell_no_more();
 		if (!done)
-			status = cmd_fail(COMMAND, error);
+			return cmd_fail(COMMAND, error);
 	}
-	return status;
+	return EXIT_DONE;
+}
+
+static int run_beside(struct verify *verify)
+{
+	g_autoptr(GError) error = NULL;
+	struct beside *beside = beside_new(verify->config, verify->ns, verify->beside, &error);
+	int status;
+
+	if (!beside)
+		return cmd_fail(COMMAND, error);
+	status = run_all(verify, beside);
+	return beside_free(beside, &error) ? status : cmd_fail(COMMAND, error);
+}
+
+int verify_run(struct verify *verify)
+{
+	struct sigaction action = { .sa_handler = take_interrupt, .sa_flags = (int)SA_RESETHAND };
+	int status = find_router(verify);
+
+	if (status != EXIT_DONE)
+		return status;
+	sigaction(SIGINT, &action, NULL); /* a second one ends it at once */
+	sigaction(SIGTERM, &action, NULL);
+	return verify->beside ? run_beside(verify) : run_all(verify, NULL);
 }

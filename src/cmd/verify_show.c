@@ -9,7 +9,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-enum { DIRECTION, VOLUME, RATE, LABEL, CARD, COLLECTED, ERROR, ERROR_RATE, LOWEST, HIGHEST, OFF_WIRE, VERDICT, COLUMNS };
+enum { DIRECTION, VOLUME, RATE, LABEL, CARD, COLLECTED, ERROR, ERROR_RATE, LOWEST, HIGHEST, OFF_WIRE, BESIDE, VERDICT, COLUMNS };
 
 static const struct output_column columns[COLUMNS] = {
 	[DIRECTION] = { "", "DIRECTION", OUTPUT_TEXT },
@@ -23,6 +23,7 @@ static const struct output_column columns[COLUMNS] = {
 	[LOWEST] = { "", "PAYLOAD", OUTPUT_FIGURE },
 	[HIGHEST] = { "", "PAYLOAD + HEADERS", OUTPUT_FIGURE },
 	[OFF_WIRE] = { "", "OFF THE WIRE", OUTPUT_FIGURE, .leave_out = 2 },
+	[BESIDE] = { "", "OFF THE OTHER", OUTPUT_FIGURE, .leave_out = 2 },
 	[VERDICT] = { "", "VERDICT", OUTPUT_TEXT },
 };
 
@@ -82,6 +83,7 @@ static void show_row(struct output *output, const struct choice *choice, const s
 		[ERROR_RATE] = transfer->has_card ? g_strdup_printf("%.3f %%", (double)ppm / 10000) : NULL,
 		[LOWEST] = count_text(accuracy_lowest(transfer)), [HIGHEST] = count_text(accuracy_highest(transfer)),
 		[OFF_WIRE] = transfer->has_truth ? difference_text(transfer->collected, transfer->truth) : NULL,
+		[BESIDE] = transfer->has_beside ? difference_text(transfer->collected, transfer->beside) : NULL,
 		[VERDICT] = verdict_text(transfer),
 	};
 	union output_cell cells[COLUMNS];
@@ -103,7 +105,8 @@ static void choose_columns(const struct verify *verify, struct choice *choice)
 	for (unsigned i = 0; i < COLUMNS; i++) {
 		bool needs_card = i == CARD || i == ERROR || i == ERROR_RATE;
 
-		if ((needs_card && !verify->card) || (i == OFF_WIRE && !verify->truth) || (i == LABEL && !labels))
+		if ((needs_card && !verify->card) || (i == OFF_WIRE && !verify->truth) ||
+		    (i == BESIDE && !verify->beside) || (i == LABEL && !labels))
 			continue;
 		choice->index[choice->n] = i;
 		choice->columns[choice->n++] = &columns[i];
@@ -148,6 +151,8 @@ static void show_table(const struct verify *verify, const char *format)
 	if (count_verdict(verify, ACCURACY_LOSS))
 		output_note(output, "%u above that by no more than what was lost behind the counters and sent twice.",
 		            count_verdict(verify, ACCURACY_LOSS));
+	if (verify->beside)
+		output_note(output, "\"Off the other\" is collected minus what %s has counted at the same time.", verify->beside);
 	if (verify->scale > 1)
 		output_note(output, "Each volume is 1/%u of what was asked for (--scale).", verify->scale);
 	output_finish(output);
@@ -165,7 +170,7 @@ static json_t *row_json(const struct accuracy_test *test, const struct accuracy_
 	bool card = transfer->has_card, truth = transfer->has_truth;
 
 	return json_pack(
-		"{s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:s}",
+		"{s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}",
 		"direction", test->in ? "in" : "out", "volume_bytes", (json_int_t)test->volume, "rate_bits", (json_int_t)test->rate,
 		"label", test->label, "sent_bytes", (json_int_t)transfer->sent, "received_bytes", (json_int_t)transfer->received,
 		"retransmitted_segments", (json_int_t)transfer->retransmitted, "mss", (json_int_t)transfer->mss,
@@ -177,6 +182,8 @@ static json_t *row_json(const struct accuracy_test *test, const struct accuracy_
 		"error_ppm", card ? json_integer((json_int_t)accuracy_ppm(transfer->collected, transfer->card)) : json_null(),
 		"off_wire_bytes", truth ? difference_json(transfer->collected, transfer->truth) : json_null(),
 		"off_wire_packets", truth ? difference_json(transfer->packets, transfer->truth_packets) : json_null(),
+		"beside_bytes", transfer->has_beside ? json_integer((json_int_t)transfer->beside) : json_null(),
+		"beside_packets", transfer->has_beside ? json_integer((json_int_t)transfer->beside_packets) : json_null(),
 		"verdict", accuracy_verdict_name(accuracy_judge(transfer)));
 }
 

@@ -37,6 +37,8 @@ struct accuracy_transfer {
 	unsigned flags;                 /* of the usage rows, the union */
 	bool has_card;
 	uint64_t card;                  /* bytes by the VM's network card, with Ethernet headers */
+	bool has_beside;
+	uint64_t beside, beside_packets; /* by a second back end */
 	bool has_truth;
 	uint64_t truth, truth_packets;  /* counted where every packet is by itself */
 };

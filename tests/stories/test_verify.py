@@ -118,3 +118,20 @@ def test_without_an_agent_nobody_waits_for_ever(lab, server, meter):
     complains(meter, "does the agent run? (fipmeter status)", *SMALL)
     meter.configure("")
     meter.start()
+
+
+BESIDE = {"nft": "ebpf", "iptables": "nft", "ebpf": "iptables"}
+
+
+def test_two_back_ends_at_once_count_the_same(lab, server, meter, backend):
+    """Where nothing is merged and nothing is split, all of them see the same packets."""
+    told = rows(meter, *SMALL, "--beside", BESIDE[backend])
+    for row in told:
+        assert row["verdict"] == "inside"
+        assert (row["beside_bytes"], row["beside_packets"]) == (row["collected_bytes"], row["collected_packets"])
+    # nothing of it is stored, and nothing stays
+    assert len(meter.query("SELECT tag FROM generation")) == 1
+    again = verify(meter, "--test=in:1M:80M", "--beside", BESIDE[backend]).stdout
+    assert f'"Off the other" is collected minus what {BESIDE[backend]} has counted at the same time.' in again
+    complains(meter, "stand there already (right: another back end than the agent's", *SMALL, "--beside", backend)
+    complains(meter, "there is no back end xdp in this build (right: nft, iptables, ebpf)", *SMALL, "--beside", "xdp")
