@@ -31,7 +31,7 @@ char licence[] __attribute__((section("license"), used)) = "GPL";
 
 
 def policing(directory, parent):
-    """The shell line of the filter, at Neutron's priority."""
+    """The shell lines of the filter, at Neutron's priority."""
     source, built = directory / "police.c", directory / "police.o"
     source.write_text(POLICE)
     return (f"clang -O2 -target bpf -DBURST={BURST} -c {source} -o {built}\n"
@@ -46,6 +46,10 @@ def ingress_policer(directory):
 def egress_policer(directory):
     """The same, what goes out: the htb has no class, its filter polices."""
     return "tc qdisc add dev $D root handle 1: htb\n" + policing(directory, "1:"), "tc qdisc del dev $D root"
+
+
+def egress_filter(directory):
+    return "tc qdisc add dev $D clsact\n" + policing(directory, "ffff:fff3"), "tc qdisc del dev $D clsact"
 
 
 def egress_htb(directory):
@@ -71,6 +75,6 @@ def limited(lab, router, make, directory):
 
 
 def dropped(lab, router):
-    """Packets that the outermost qdiscs of the external device have dropped, their filters included."""
+    """Packets that the external device's outermost qdiscs have dropped, their filters included."""
     listed = json.loads(lab.run(router, ["tc", "-s", "-j", "qdisc", "show", "dev", lab.routers[router].qg]))
-    return sum(each["drops"] for each in listed if each.get("root") or each["kind"] == "ingress")
+    return sum(each["drops"] for each in listed if each.get("root") or each["kind"] in ("ingress", "clsact"))
