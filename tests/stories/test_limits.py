@@ -7,10 +7,12 @@ through. The truth is counted on both sides: by the sender and the receiver, and
 """
 
 import pytest
-from accounts import FAR, FIP
+from accounts import EXT, FAR, FIP
 from conftest import make_lab
+from fiplab.topology import lab_mac
 from limits import dropped, egress_htb, egress_policer, egress_tbf, ingress_policer, limited
 from metering import Meter, wait_for
+from witness import lead_to
 
 FLOOD = {"proto": "udp", "count": 4000, "bytes": 1400}  # some 300 Mb/s, and nobody hears that it does not arrive
 PAYLOAD = 250_000
@@ -18,8 +20,12 @@ PAYLOAD = 250_000
 
 @pytest.fixture(scope="module")
 def lab():
-    """Without offloads: a packet is a packet on the wire, whatever counts."""
+    """Without offloads: a packet is a packet on the wire, whatever counts. Nobody asks for link addresses: a queue would drop
+    the question, too."""
     with make_lab("limits", "nft", ["r1"]) as standing:
+        lead_to(standing, "r1", FIP["a"])
+        standing.run("r1", ["ip", "neigh", "replace", EXT, "lladdr", lab_mac("ext-gw"), "nud", "permanent", "dev",
+                            standing.routers["r1"].qg])
         yield standing
 
 
