@@ -9,6 +9,7 @@
 #include "inventory/links.h"
 #include "kernel/events.h"
 #include "kernel/ipset.h"
+#include "kernel/qdisc.h"
 
 #include <linux/rtnetlink.h>
 #include <string.h>
@@ -56,9 +57,25 @@ static bool read_events(GError **error)
 	return done;
 }
 
+static bool read_qdiscs(GError **error)
+{
+	struct netlink *netlink = netlink_open(-1, NETLINK_ROUTE, NULL);
+	g_autoptr(GArray) qdiscs = qdisc_read(netlink, error);
+	bool done = qdiscs, has;
+
+	for (unsigned i = 0; done && i < qdiscs->len; i++) {
+		const struct qdisc *qdisc = &g_array_index(qdiscs, struct qdisc, i);
+
+		fuzz_check(strlen(qdisc->kind) < sizeof qdisc->kind);
+		done = !qdisc->ingress || qdisc_has_filters(netlink, qdisc, true, &has, error);
+	}
+	netlink_close(netlink);
+	return done;
+}
+
 void readers_run(unsigned which)
 {
-	static bool (*const readers[READERS])(GError **error) = { read_links, read_sets, read_events };
+	static bool (*const readers[READERS])(GError **error) = { read_links, read_sets, read_events, read_qdiscs };
 	g_autoptr(GError) error = NULL;
 	bool done = readers[which](&error);
 

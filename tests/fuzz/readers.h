@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#define READERS 3
+#define READERS 4
 
 /* Reads with reader number which (below READERS), and checks what it hands over. */
 void readers_run(unsigned which);
