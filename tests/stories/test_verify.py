@@ -19,6 +19,20 @@ CLIENT = f"ip netns exec {build.FAR}"
 SMALL = ["--test=in:2M:80M", "--test=out:2M:80M"]
 
 
+@pytest.fixture(params=["nft", "iptables", "ebpf"])
+def backend(request):
+    return request.param
+
+
+@pytest.fixture
+def flavour(backend):
+    """Of one kind each: which it is plays no part."""
+    return "legacy" if backend == "iptables" else "nft"
+
+
+ONE = pytest.mark.parametrize("backend", ["nft"], indirect=True)
+
+
 @pytest.fixture
 def server(lab):
     """iperf3 -s in the VM behind the floating IP."""
@@ -69,6 +83,7 @@ def test_what_is_counted_is_between_payload_and_headers(lab, server, meter):
     assert sum(row["in_packets"] + row["out_packets"] for row in counted) > inward["collected_packets"] + outward["collected_packets"]
 
 
+@ONE
 def test_a_table_for_people_and_one_for_a_page(lab, server, meter):
     table = verify(meter, "--test=in:1M:80M").stdout
     assert "1 of 1 inside: payload <= collected <= payload + headers" in table
@@ -80,6 +95,7 @@ def test_a_table_for_people_and_one_for_a_page(lab, server, meter):
     assert "Each volume is 1/2 of what was asked for (--scale)." in page
 
 
+@ONE
 def test_the_commands_around_a_test_are_called_with_its_label(lab, server, meter, tmp_path):
     calls = tmp_path / "calls"
     script = tmp_path / "around"
@@ -89,6 +105,7 @@ def test_the_commands_around_a_test_are_called_with_its_label(lab, server, meter
     assert calls.read_text().splitlines() == ["here begin slow out", "here end slow out"]
 
 
+@ONE
 def test_a_count_that_is_not_the_payload_is_told(lab, server, meter):
     """An address behind which something else sends, too: more than was to be counted."""
     send = f"ip netns exec {build.FAR} {traffic.sender(lab)} icmp --to {FIP['a']} --count 400 --bytes 1400 --wait 1000"
@@ -103,6 +120,7 @@ def complains(meter, expected, *more, status=1):
     assert line.startswith("fipmeter verify: ") and expected in line, said
 
 
+@ONE
 def test_what_is_missing_is_told(lab, meter):
     complains(meter, "right: iperf3 -s runs at 198.51.100.101", *SMALL)
     complains(meter, "--card", *SMALL, "--card", "false")
@@ -112,6 +130,7 @@ def test_what_is_missing_is_told(lab, meter):
     assert f"address {FAR} is not metered on this node" in said
 
 
+@ONE
 def test_without_an_agent_nobody_waits_for_ever(lab, server, meter):
     meter.stop()
     meter.configure("interval = 1\n")
