@@ -125,8 +125,9 @@ static void tell_duration(const struct verify *verify)
 	for (unsigned i = 0; i < verify->tests->len; i++)
 		volume += g_array_index(verify->tests, struct accuracy_test, i).volume;
 	shown = verify_volume_text(volume);
-	cmd_say(COMMAND, "%u transfers, %s: %" G_GINT64_FORMAT " h %" G_GINT64_FORMAT " min %" G_GINT64_FORMAT " s and the time "
-	        "that samples take; not before %s", verify->tests->len, shown, all_s / 3600, all_s / 60 % 60, all_s % 60, end);
+	cmd_say(COMMAND, "%u transfer%s, %s: %" G_GINT64_FORMAT " h %" G_GINT64_FORMAT " min %" G_GINT64_FORMAT " s and the time "
+	        "that samples take; not before %s", verify->tests->len, verify->tests->len == 1 ? "" : "s", shown,
+	        all_s / 3600, all_s / 60 % 60, all_s % 60, end);
 }
 
 /* What was sent twice did pass by, and is counted rightly. */
