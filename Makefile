@@ -3,6 +3,7 @@
 #
 #   make build      the program: build/fipmeter
 #   make demo       a small cloud out of network namespaces, metered: ends with its usage table
+#   make verify     the accuracy test with each back end in a lab: ends with its tables (minutes)
 #   make test       all tests; the last line is "N passed, N failed"
 #   make bench      measures; figures go to bench/results (ONLY=forwarding for one of them)
 #   make faults     what may befall a node, as often as docs/guarantees.md says; ends with a table (hours)
@@ -28,7 +29,7 @@ RPM_PACKAGES = git rpm rpmlint
 TRY_PACKAGES = debootstrap
 CONTAINER_PACKAGES = buildah crun git podman
 
-.PHONY: all build demo test bench faults sanitize fuzz coverage deb try-package rpm try-rpm try-container install clean
+.PHONY: all build demo verify test bench faults sanitize fuzz coverage deb try-package rpm try-rpm try-container install clean
 all: build
 
 build:
@@ -40,6 +41,10 @@ build:
 demo: build
 	@packaging/need $(LAB_PACKAGES)
 	@lab/demo
+
+verify: build
+	@packaging/need $(LAB_PACKAGES)
+	@lab/verify $(ONLY)
 
 test: build
 	@packaging/need $(LAB_PACKAGES) $(TEST_PACKAGES)

@@ -25,6 +25,7 @@ static const struct command {
 	{ "plan", cmd_plan, "The routers of this node and what would be counted; changes nothing" },
 	{ "explain", cmd_explain, "From the usage of one address back to the counters in the kernel" },
 	{ "audit", cmd_audit, "Checks that all records sum to what the counters showed" },
+	{ "verify", cmd_verify, "Sends known volumes and compares what is counted with what was sent" },
 	{ "detach", cmd_detach, "Takes a last reading, then removes all of fipmeter from the kernel" },
 };
 

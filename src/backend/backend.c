@@ -12,6 +12,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#define TRIES 5 /* reads of a namespace that changes under our hands */
+
 char *backend_new_tag(void)
 {
 	uint8_t random[GENERATION_LEN / 2];
@@ -23,6 +25,42 @@ char *backend_new_tag(void)
 	for (unsigned i = 0; i < sizeof random; i++)
 		g_string_append_printf(tag, "%02x", random[i]);
 	return g_string_free(tag, FALSE);
+}
+
+bool place_open(struct place *place, const char *netns_dir, const char *ns, GError **error)
+{
+	*place = (struct place){ .ns = ns, .ns_fd = netns_open(netns_dir, ns, error) };
+	if (place->ns_fd < 0)
+		return false;
+	place->netfilter = netlink_open(place->ns_fd, NETLINK_NETFILTER, error);
+	if (!place->netfilter)
+		place_close(place);
+	return place->netfilter;
+}
+
+void place_close(struct place *place)
+{
+	netlink_close(place->netfilter);
+	place->netfilter = NULL;
+	if (place->ns_fd >= 0)
+		close(place->ns_fd);
+	place->ns_fd = -1;
+}
+
+struct snapshot *backend_read_settled(struct backend *backend, const struct place *place, GError **error)
+{
+	for (unsigned i = 1;; i++) {
+		GError *failure = NULL;
+		struct snapshot *found = backend->read(backend, place, &failure);
+
+		if (found)
+			return found;
+		if (i == TRIES || !g_error_matches(failure, BACKEND_ERROR, BACKEND_ERROR_AGAIN)) {
+			g_propagate_error(error, failure);
+			return NULL;
+		}
+		g_clear_error(&failure);
+	}
 }
 
 bool backend_refuse(GError **error)
@@ -89,8 +127,7 @@ bool backend_probe(struct backend *backend, GError **error)
 	place.netfilter = netlink_open(place.ns_fd, NETLINK_NETFILTER, error);
 	if (place.netfilter)
 		works = try_in(backend, &place, error);
-	netlink_close(place.netfilter);
-	close(place.ns_fd);
+	place_close(&place);
 	if (!works)
 		g_prefix_error(error, "back end %s does not work here: ", backend->name);
 	return works;

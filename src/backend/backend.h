@@ -47,6 +47,11 @@ struct place {
 	uint64_t cookie;           /* of a namespace that is gone, of which there are remains: then ns_fd and netfilter are none */
 };
 
+/* Opens the namespace of that name under netns_dir, and a socket in it.  ns must outlive the place.  On failure there is
+ * nothing to close. */
+bool place_open(struct place *place, const char *netns_dir, const char *ns, GError **error);
+void place_close(struct place *place);
+
 /* What is left of a namespace, or stands there. */
 struct remains {
 	uint64_t cookie; /* netlink_ns_cookie() */
@@ -121,6 +126,9 @@ void backends_free(struct backend **backends); /* takes NULL */
 struct backend *backend_nft_new(void);
 struct backend *backend_iptables_new(const char *xtables_lock); /* as xtlock_take() has it; may be NULL */
 struct backend *backend_ebpf_new(const char *netns_dir); /* NULL: not in this build */
+
+/* read(), again where somebody changed something meanwhile; but not for ever. */
+struct snapshot *backend_read_settled(struct backend *backend, const struct place *place, GError **error);
 
 /* Can this kernel do it?  Tried for real in a namespace that is thrown away. */
 bool backend_probe(struct backend *backend, GError **error);

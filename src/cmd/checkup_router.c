@@ -10,6 +10,7 @@
 #include "kernel/ethtool.h"
 #include "kernel/nftables.h"
 #include "kernel/nftview.h"
+#include "kernel/qdisc.h"
 #include "kernel/xtahead.h"
 
 #include <linux/netfilter_ipv4.h>
@@ -113,11 +114,60 @@ static bool take_external(const struct asked *asked, const struct device *device
 	return true;
 }
 
+/* ---- rate limits ---- */
+
+static void add_limit(const struct asked *asked, const struct device *device, const struct qdisc *qdisc, bool egress,
+                      bool both)
+{
+	struct limit limit = { .egress = egress, .filters = qdisc->ingress, .dropped = qdisc->dropped, .both = both };
+
+	limit.device = g_strdup(device->name);
+	limit.kind = g_strdup(qdisc->kind);
+	g_ptr_array_add(asked->router->limits, g_memdup2(&limit, sizeof limit));
+}
+
+/* A device without a queue, as those of routers are by themselves, drops nothing. */
+static bool take_qdisc(const struct asked *asked, struct netlink *netlink, const struct device *device,
+                       const struct qdisc *qdisc, GError **error)
+{
+	bool in, out;
+
+	if (!qdisc->ingress) {
+		if (!g_str_equal(qdisc->kind, "noqueue"))
+			add_limit(asked, device, qdisc, true, false);
+		return true;
+	}
+	if (!qdisc_has_filters(netlink, qdisc, false, &in, error) || !qdisc_has_filters(netlink, qdisc, true, &out, error))
+		return false;
+	if (in)
+		add_limit(asked, device, qdisc, false, out);
+	if (out)
+		add_limit(asked, device, qdisc, true, in);
+	return true;
+}
+
+static bool look_at_limits(const struct asked *asked, struct netlink *netlink, const GPtrArray *devices, GError **error)
+{
+	g_autoptr(GArray) qdiscs = qdisc_read(netlink, error);
+	bool done = qdiscs;
+
+	for (unsigned i = 0; done && i < devices->len; i++) {
+		const struct device *device = devices->pdata[i];
+
+		for (unsigned j = 0; done && device_is_external(device->role) && j < qdiscs->len; j++) {
+			const struct qdisc *qdisc = &g_array_index(qdiscs, struct qdisc, j);
+
+			done = qdisc->device != device->index || take_qdisc(asked, netlink, device, qdisc, error);
+		}
+	}
+	return done;
+}
+
 static bool look_at_devices(const struct asked *asked, GError **error)
 {
 	struct netlink *netlink = netlink_open(asked->site->place.ns_fd, NETLINK_ROUTE, error);
 	g_autoptr(GPtrArray) devices = netlink ? devices_read(netlink, error) : NULL;
-	bool done = devices;
+	bool done = devices && look_at_limits(asked, netlink, devices, error);
 
 	netlink_close(netlink);
 	for (unsigned i = 0; done && i < devices->len; i++) {

@@ -225,8 +225,9 @@ static const GOptionEntry *find_empty(const GOptionEntry *entries)
 	for (const GOptionEntry *entry = entries; entry->long_name; entry++) {
 		bool has_text = entry->arg == G_OPTION_ARG_STRING || entry->arg == G_OPTION_ARG_FILENAME;
 		const char *value = has_text ? *(char **)entry->arg_data : NULL;
+		char **values = entry->arg == G_OPTION_ARG_STRING_ARRAY ? *(char ***)entry->arg_data : NULL;
 
-		if (value && !*value)
+		if ((value && !*value) || (values && g_strv_contains((const char *const *)values, "")))
 			return entry;
 	}
 	return NULL;

@@ -30,6 +30,7 @@ int cmd_explain(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_usage(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 
 /*

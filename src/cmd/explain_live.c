@@ -11,12 +11,8 @@
 #include "core/plan.h"
 #include "kernel/capability.h"
 #include "kernel/clock.h"
-#include "kernel/netlink.h"
-#include "kernel/netns.h"
 
-#include <unistd.h>
 
-#define TRIES 5 /* of a reading under which somebody changes what is read */
 
 static void set(char **text, const char *value)
 {
@@ -50,22 +46,6 @@ static void take_bulletin(struct explain_live *live, const struct generation *of
 
 /* ---- the kernel ---- */
 
-static struct snapshot *read_once(struct backend *backend, const struct place *place, GError **error)
-{
-	for (unsigned i = 1;; i++) {
-		GError *failure = NULL;
-		struct snapshot *found = backend->read(backend, place, &failure);
-
-		if (found)
-			return found;
-		if (i == TRIES || !g_error_matches(failure, BACKEND_ERROR, BACKEND_ERROR_AGAIN)) {
-			g_propagate_error(error, failure);
-			return NULL;
-		}
-		g_clear_error(&failure);
-	}
-}
-
 /* The counters that carry the tag, be they in use or about to go. */
 static const struct snapshot *find_tagged(const struct snapshot *found, const char *tag)
 {
@@ -95,7 +75,7 @@ static void take_counts(struct explain_live *live, const struct explanation *exp
 static bool try_backend(struct explain_live *live, const struct explanation *explanation, struct backend *backend,
                         const struct place *place, GError **error)
 {
-	SCOPED(snapshot) *found = read_once(backend, place, error);
+	SCOPED(snapshot) *found = backend_read_settled(backend, place, error);
 	const struct snapshot *ours = found ? find_tagged(found, explanation->life->of->tag) : NULL;
 
 	if (!found || !ours)
@@ -132,17 +112,13 @@ static bool read_kernel(struct explain_live *live, const struct explanation *exp
                         const char *netns_dir, GError **error)
 {
 	const struct generation *of = explanation->life->of;
-	struct place place = { .ns = of->ns };
-	bool done = false;
+	struct place place;
+	bool done;
 
-	place.ns_fd = netns_open(netns_dir, of->ns, error);
-	if (place.ns_fd < 0)
+	if (!place_open(&place, netns_dir, of->ns, error))
 		return false;
-	place.netfilter = netlink_open(place.ns_fd, NETLINK_NETFILTER, error);
-	if (place.netfilter)
-		done = read_place(live, explanation, backends, &place, error);
-	netlink_close(place.netfilter);
-	close(place.ns_fd);
+	done = read_place(live, explanation, backends, &place, error);
+	place_close(&place);
 	return done;
 }
 

@@ -43,7 +43,7 @@ struct output {
 
 static bool is_number(const struct output_column *column)
 {
-	return column->type == OUTPUT_COUNT || column->type == OUTPUT_BYTES;
+	return column->type == OUTPUT_COUNT || column->type == OUTPUT_BYTES || column->type == OUTPUT_FIGURE;
 }
 
 /* The output's own; as long as only one other time was shown since. */
@@ -116,6 +116,7 @@ static void json_cell(struct output *output, const struct output_column *column,
 {
 	switch (column->type) {
 	case OUTPUT_TEXT:
+	case OUTPUT_FIGURE:
 		output_json_string(output->stream, cell->text);
 		break;
 	case OUTPUT_WORDS:
@@ -194,6 +195,7 @@ static void csv_cell(struct output *output, const struct output_column *column,
 	switch (column->type) {
 	case OUTPUT_TEXT:
 	case OUTPUT_WORDS:
+	case OUTPUT_FIGURE:
 		csv_text(output->stream, cell->text);
 		break;
 	case OUTPUT_COUNT:
@@ -285,6 +287,7 @@ static char *table_cell(const struct output *output, const struct output_column 
 	switch (column->type) {
 	case OUTPUT_TEXT:
 	case OUTPUT_WORDS:
+	case OUTPUT_FIGURE:
 		return *cell->text ? cmd_printable(cell->text) : g_strdup("-");
 	case OUTPUT_COUNT:
 	case OUTPUT_BYTES:
@@ -393,6 +396,13 @@ static void fill_table(struct libscols_table *table, const struct output *output
 	}
 }
 
+static void table_clear(struct output *output)
+{
+	g_ptr_array_unref(output->lines);
+	g_free(output->left_out);
+	g_string_free(output->notes, TRUE);
+}
+
 static void table_finish(struct output *output)
 {
 	if (output->lines->len) {
@@ -408,15 +418,45 @@ static void table_finish(struct output *output)
 		scols_unref_table(table);
 	}
 	fputs(output->notes->str, output->stream);
-	g_ptr_array_unref(output->lines);
-	g_free(output->left_out);
-	g_string_free(output->notes, TRUE);
+	table_clear(output);
+}
+
+/* ---- Markdown: GitHub's tables; all of the width that they need ---- */
+
+static void markdown_line(struct output *output, char **texts)
+{
+	for (unsigned i = 0; i < output->n; i++) {
+		g_auto(GStrv) parts = g_strsplit(texts[i], "|", -1);
+		g_autofree char *escaped = g_strjoinv("\\|", parts);
+
+		fprintf(output->stream, "| %s ", escaped);
+	}
+	fputs("|\n", output->stream);
+}
+
+static void markdown_finish(struct output *output)
+{
+	fputs("\n", output->stream); /* a table begins behind an empty line */
+	for (unsigned i = 0; i < output->n; i++) {
+		g_autofree char *title = g_ascii_strdown(output->columns[i]->title, -1);
+
+		fprintf(output->stream, "| %s ", title);
+	}
+	fputs("|\n", output->stream);
+	for (unsigned i = 0; i < output->n; i++)
+		fputs(is_number(output->columns[i]) ? "|---:" : "|---", output->stream);
+	fputs("|\n", output->stream);
+	for (unsigned i = 0; i < output->lines->len; i++)
+		markdown_line(output, output->lines->pdata[i]);
+	fprintf(output->stream, "\n%s", output->notes->str);
+	table_clear(output);
 }
 
 /* ---- any ---- */
 
 static const struct output_format formats[] = {
 	{ "table", true, table_begin, table_row, table_finish },
+	{ "markdown", true, table_begin, table_row, markdown_finish },
 	{ "json", false, json_begin, json_row, json_finish },
 	{ "csv", false, csv_begin, csv_row, csv_finish },
 };

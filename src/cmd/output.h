@@ -20,6 +20,7 @@ enum output_type {
 	OUTPUT_COUNT,
 	OUTPUT_BYTES,
 	OUTPUT_TIME,
+	OUTPUT_FIGURE, /* text, of a number that is written already; for people alone */
 };
 
 struct output_column {
@@ -46,7 +47,7 @@ struct output_style {
 struct output_format;
 struct output;
 
-/* "table", "json" or "csv"; NULL for a stranger. */
+/* "table", "markdown", "json" or "csv"; NULL for a stranger. */
 const struct output_format *output_format_find(const char *name);
 bool output_format_is_for_people(const struct output_format *format);
 

@@ -70,7 +70,7 @@ static int ask_shape(const struct options *options, struct question *question)
 {
 	question->format = output_format_find(options->output ? options->output : "table");
 	if (!question->format)
-		return cmd_misuse(COMMAND, "-o %s is not known (right: table, json or csv)", options->output);
+		return cmd_misuse(COMMAND, "-o %s is not known (right: table, json, csv or markdown)", options->output);
 	question->per = PERIOD_TOTAL;
 	if (options->per && !period_from_name(options->per, &question->per))
 		return cmd_misuse(COMMAND,
@@ -407,7 +407,7 @@ int cmd_usage(int argc, char **argv)
 		{ "class", 0, 0, G_OPTION_ARG_STRING, &options.class_name,
 		  "This class of remote addresses alone", "CLASS" },
 		{ "exact", 0, 0, G_OPTION_ARG_NONE, &options.exact, "Whole numbers on a terminal too", NULL },
-		{ "output", 'o', 0, G_OPTION_ARG_STRING, &options.output, "table, json or csv (table)", "FORMAT" },
+		{ "output", 'o', 0, G_OPTION_ARG_STRING, &options.output, "table, json, csv or markdown (table)", "FORMAT" },
 		{ "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &options.state_dir, "Where the usage is kept", "DIR" },
 		{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &options.config,
 		  "Configuration (" CONFIG_PATH ")", "FILE" },

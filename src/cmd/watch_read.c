@@ -8,11 +8,9 @@
 #include "backend/backend.h"
 #include "inventory/inventory.h"
 #include "kernel/clock.h"
-#include "kernel/netlink.h"
 #include "kernel/netns.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define LOOK_TURNS 5 /* from one look into the directory to the next */
 
@@ -35,9 +33,7 @@ static void spot_free(void *data)
 {
 	struct spot *spot = data;
 
-	netlink_close(spot->place.netfilter);
-	if (spot->place.ns_fd >= 0)
-		close(spot->place.ns_fd);
+	place_close(&spot->place);
 	g_free(spot->ns);
 	g_free(spot);
 }
@@ -83,18 +79,17 @@ static struct spot *open_spot(const struct watch_reader *reader, const char *ns,
 	struct stat file;
 
 	spot->ns = g_strdup(ns);
-	spot->place.ns = spot->ns;
-	spot->place.ns_fd = netns_open(reader->config->netns_dir, ns, error);
-	if (spot->place.ns_fd >= 0)
-		spot->place.netfilter = netlink_open(spot->place.ns_fd, NETLINK_NETFILTER, error);
-	if (spot->place.netfilter && fstat(spot->place.ns_fd, &file) == 0) {
-		spot->inode = file.st_ino;
-		return spot;
+	if (!place_open(&spot->place, reader->config->netns_dir, spot->ns, error)) {
+		spot_free(spot);
+		return NULL;
 	}
-	if (spot->place.netfilter)
+	if (fstat(spot->place.ns_fd, &file) < 0) {
 		g_set_error(error, NETNS_ERROR, NETNS_ERROR_FAILED, "cannot look at its namespace");
-	spot_free(spot);
-	return NULL;
+		spot_free(spot);
+		return NULL;
+	}
+	spot->inode = file.st_ino;
+	return spot;
 }
 
 /* A back end remembers what it knows of a namespace by its name. */

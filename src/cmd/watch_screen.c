@@ -11,6 +11,7 @@
 #include "kernel/clock.h"
 
 #include <ncurses.h>
+#include <signal.h>
 #include <string.h>
 
 #define ESCAPE 27
@@ -335,6 +336,14 @@ static void obey(struct screen *screen, int key)
 
 /* ---- turns ---- */
 
+/* Whoever presses Ctrl-C is done as with q.  curses leaves a handler alone that is there before it. */
+static volatile sig_atomic_t interrupted;
+
+static void take_interrupt(int number)
+{
+	interrupted = number;
+}
+
 static void list_anew(struct screen *screen)
 {
 	g_clear_pointer(&screen->list, g_ptr_array_unref);
@@ -343,7 +352,7 @@ static void list_anew(struct screen *screen)
 
 static bool is_due(const struct screen *screen, int64_t began_us)
 {
-	return !screen->paused && !watch_wait_us(began_us);
+	return interrupted || (!screen->paused && !watch_wait_us(began_us));
 }
 
 /* Draws, and obeys keys until the next turn is due. */
@@ -367,7 +376,7 @@ static void attend(struct screen *screen, int64_t began_us)
 
 static bool run(struct screen *screen, GError **error)
 {
-	for (unsigned turn = 0; !screen->done && (!screen->watch->turns || turn <= screen->watch->turns); turn++) {
+	for (unsigned turn = 0; !screen->done && !interrupted && (!screen->watch->turns || turn <= screen->watch->turns); turn++) {
 		int64_t began_us = clock_now().boot_us;
 
 		if (!watch_turn(screen->watch, error))
@@ -381,9 +390,12 @@ bool watch_screen(struct watch *watch, GError **error)
 {
 	struct screen screen = { .watch = watch, .blocks = g_get_charset(NULL) };
 	const char *terminal = g_getenv("TERM");
-	SCREEN *opened = newterm(NULL, stdout, stdin);
+	struct sigaction action = { .sa_handler = take_interrupt, .sa_flags = (int)SA_RESETHAND };
+	SCREEN *opened;
 	bool done;
 
+	sigaction(SIGINT, &action, NULL);
+	opened = newterm(NULL, stdout, stdin);
 	if (!opened) {
 		g_set_error(error, g_quark_from_static_string("fipmeter-watch"), 0,
 		            "the terminal %s is not known here (set TERM, or ask for --plain)", terminal ? terminal : "without TERM");

@@ -122,6 +122,36 @@ static void check_conntrack(struct diagnosis *diagnosis, const struct router_fac
 		              "table drops new ones before they are counted", facts->connections, facts->connections_max);
 }
 
+/* ---- limits ---- */
+
+/* Counters stand behind what comes in and before what goes out. */
+static void tell_limit(struct diagnosis *diagnosis, const struct limit *limit)
+{
+	const char *what = limit->filters ? "filters" : limit->kind, *verb = limit->filters ? "stand" : "stands";
+	g_autofree char *dropped = g_strdup_printf("%" G_GUINT64_FORMAT " packet%s so far%s", limit->dropped,
+	                                           limit->dropped == 1 ? "" : "s", limit->both ? ", at ingress and egress" : "");
+	g_autofree char *show = limit->filters ? g_strdup_printf("tc -s filter show dev %s %s", limit->device,
+	                                                         limit->egress ? "egress" : "ingress") :
+	                                         g_strdup_printf("tc -s qdisc show dev %s", limit->device);
+
+	if (limit->egress)
+		diagnosis_say(diagnosis, LEVEL_WARNING, "bill `out` as what is sent, or limit at the VM's port, which is before the "
+		              "router (docs/operate.md, Rate limits)", inside(diagnosis, show), "device %s: %s at egress %s behind the "
+		              "counters. `out` is what VMs send, also what is dropped there and never leaves (%s)", limit->device,
+		              what, verb, dropped);
+	else
+		diagnosis_say(diagnosis, LEVEL_OK, NULL, inside(diagnosis, show), "device %s: %s at ingress %s before the counters. "
+		              "`in` is what passes; what is dropped there is in no bill (%s)", limit->device, what, verb, dropped);
+}
+
+static void check_limits(struct diagnosis *diagnosis, const struct router_facts *facts)
+{
+	for (unsigned i = 0; i < facts->limits->len; i++)
+		tell_limit(diagnosis, facts->limits->pdata[i]);
+	if (!facts->limits->len)
+		diagnosis_say(diagnosis, LEVEL_OK, NULL, NULL, "none on the external device");
+}
+
 /* ---- addresses ---- */
 
 static bool is_floating(const struct router *router, uint32_t address)
@@ -230,8 +260,9 @@ static const struct {
 	const char *name;
 	void (*run)(struct diagnosis *diagnosis, const struct router_facts *facts);
 } checks[] = {
-	{ "flavour", check_flavour }, { "metered", check_metered }, { "ahead", check_ahead }, { "offload", check_offload },
-	{ "conntrack", check_conntrack }, { "addresses", check_addresses }, { "mtu", check_mtu }, { "gaps", check_gaps },
+	{ "flavour", check_flavour }, { "metered", check_metered }, { "ahead", check_ahead }, { "limits", check_limits },
+	{ "offload", check_offload }, { "conntrack", check_conntrack }, { "addresses", check_addresses }, { "mtu", check_mtu },
+	{ "gaps", check_gaps },
 };
 
 void diagnosis_of_router(struct diagnosis *diagnosis, const struct router_facts *facts)

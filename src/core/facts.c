@@ -32,6 +32,15 @@ static void obstacle_free(void *data)
 	g_free(obstacle);
 }
 
+static void limit_free(void *data)
+{
+	struct limit *limit = data;
+
+	g_free(limit->device);
+	g_free(limit->kind);
+	g_free(limit);
+}
+
 static void mtu_free(void *data)
 {
 	g_free(((struct mtu_facts *)data)->device);
@@ -47,6 +56,7 @@ static void router_facts_free(void *data)
 	g_free(router->failure);
 	g_free(router->trouble);
 	g_ptr_array_unref(router->obstacles);
+	g_ptr_array_unref(router->limits);
 	g_ptr_array_unref(router->mtus);
 	g_array_unref(router->outside);
 	g_hash_table_unref(router->forwarded);
@@ -61,6 +71,7 @@ struct router_facts *router_facts_new(const char *ns)
 	router->ns = g_strdup(ns);
 	router->backend = "";
 	router->obstacles = g_ptr_array_new_with_free_func(obstacle_free);
+	router->limits = g_ptr_array_new_with_free_func(limit_free);
 	router->mtus = g_ptr_array_new_with_free_func(mtu_free);
 	router->outside = g_array_new(FALSE, FALSE, sizeof(struct outside));
 	router->forwarded = g_hash_table_new(NULL, NULL);

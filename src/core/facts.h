@@ -51,6 +51,15 @@ struct mtu_facts {
 	unsigned mtu;
 };
 
+struct limit { /* what may drop packets between a device and its wire */
+	char *device;
+	char *kind;       /* of queueing discipline, as tc(8) names it */
+	bool egress;      /* else at ingress */
+	bool filters;     /* its filters do it; else it does itself */
+	uint64_t dropped; /* packets so far ... */
+	bool both;        /* ... at ingress and egress together */
+};
+
 struct router_facts {
 	char *ns;
 	const char *backend;     /* constant; that counts there, or would */
@@ -60,6 +69,7 @@ struct router_facts {
 	char *trouble;           /* ... and that is what is wrong; NULL: nothing */
 	bool standby;
 	GPtrArray *obstacles;    /* of struct obstacle */
+	GPtrArray *limits;       /* of struct limit: of external devices */
 	GPtrArray *mtus;         /* of struct mtu_facts */
 	GArray *outside;         /* of struct outside */
 	GHashTable *forwarded;   /* set of addresses, GUINT_TO_POINTER(), that rules translate by port */

@@ -212,6 +212,12 @@ static const char *extended_text(const struct nlmsghdr *header, size_t offset)
 	return NULL;
 }
 
+/* An error number without its sign.  The lowest of all has no counterpart. */
+static int unsigned_number(int number)
+{
+	return number == INT_MIN ? INT_MAX : abs(number);
+}
+
 /* NLMSG_ERROR: an acknowledgement if its number is 0. */
 static enum step take_error(struct netlink *netlink, const struct nlmsghdr *header, struct wait *wait,
                             GError **error)
@@ -228,8 +234,8 @@ static enum step take_error(struct netlink *netlink, const struct nlmsghdr *head
 	if (!(header->nlmsg_flags & NLM_F_CAPPED) && refusal->msg.nlmsg_len > MNL_NLMSG_HDRLEN)
 		offset += MNL_ALIGN(refusal->msg.nlmsg_len - MNL_NLMSG_HDRLEN);
 	wait->failed_seq = header->nlmsg_seq;
-	netlink->refusal = abs(refusal->error);
-	set_refusal(netlink, abs(refusal->error), extended_text(header, offset), error);
+	netlink->refusal = unsigned_number(refusal->error);
+	set_refusal(netlink, netlink->refusal, extended_text(header, offset), error);
 	return STEP_FAILED;
 }
 
@@ -242,7 +248,7 @@ static enum step take_end(struct netlink *netlink, const struct nlmsghdr *header
 	if (mnl_nlmsg_get_payload_len(header) >= sizeof number)
 		memcpy(&number, mnl_nlmsg_get_payload(header), sizeof number);
 	if (number < 0) {
-		set_refusal(netlink, -number, extended_text(header, MNL_ALIGN(sizeof number)), error);
+		set_refusal(netlink, unsigned_number(number), extended_text(header, MNL_ALIGN(sizeof number)), error);
 		return STEP_FAILED;
 	}
 	if (wait->interrupted) {

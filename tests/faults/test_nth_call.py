@@ -68,7 +68,7 @@ def may_end_so(call, status, said):
     if call == "mmap" and status == -signal.SIGSEGV and not said:
         return True     # the dynamic linker
     if status == LOADER:
-        return "error while loading shared libraries" in said
+        return "error while loading shared libraries" in said or "cannot allocate TLS data structures" in said
     if call == "fcntl" and status == -signal.SIGABRT:
         return "Could not set close on exec" in said    # libip4tc ends the process by itself
     if call == "setns" and status == -signal.SIGTRAP:

@@ -10,6 +10,7 @@
 #include "inventory/statistics.h"
 #include "kernel/events.h"
 #include "kernel/ipset.h"
+#include "kernel/qdisc.h"
 
 #include <linux/rtnetlink.h>
 #include <string.h>
@@ -57,6 +58,22 @@ static bool read_events(GError **error)
 	return done;
 }
 
+static bool read_qdiscs(GError **error)
+{
+	struct netlink *netlink = netlink_open(-1, NETLINK_ROUTE, NULL);
+	g_autoptr(GArray) qdiscs = qdisc_read(netlink, error);
+	bool done = qdiscs, has;
+
+	for (unsigned i = 0; done && i < qdiscs->len; i++) {
+		const struct qdisc *qdisc = &g_array_index(qdiscs, struct qdisc, i);
+
+		fuzz_check(strlen(qdisc->kind) < sizeof qdisc->kind);
+		done = !qdisc->ingress || qdisc_has_filters(netlink, qdisc, true, &has, error);
+	}
+	netlink_close(netlink);
+	return done;
+}
+
 static bool read_statistics(GError **error)
 {
 	struct netlink *netlink = netlink_open(-1, NETLINK_ROUTE, NULL);
@@ -72,7 +89,9 @@ static bool read_statistics(GError **error)
 
 void readers_run(unsigned which)
 {
-	static bool (*const readers[READERS])(GError **error) = { read_links, read_sets, read_events, read_statistics };
+	static bool (*const readers[READERS])(GError **error) = {
+		read_links, read_sets, read_events, read_qdiscs, read_statistics,
+	};
 	g_autoptr(GError) error = NULL;
 	bool done = readers[which](&error);
 

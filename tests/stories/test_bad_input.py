@@ -62,7 +62,7 @@ OPTIONS = [(command, name, kind) for command in COMMANDS
            for name, _, _, kind, _ in listed(command, "--list-options") if name != "help"]
 
 # What a command cannot do without.
-NEEDS = {"agent": ["--once"], "explain": ["192.0.2.1"]}
+NEEDS = {"agent": ["--once"], "explain": ["192.0.2.1"], "verify": ["--address=192.0.2.1"]}
 
 NO_TIME = ["", "yesterday", "2026-13-01", "2026-02-30", "20260723", "2026-07-23T25:00", "2026-07-23T12:00+25:00", "-1y",
            "-", "+1h", "1.5h", "1e9", "0x10", "99999999999999999999", "1969-12-31", "-99999999999999999999d"]
@@ -82,13 +82,17 @@ WRONG = {
     "interval": (["0", "-1", "3601", "1.5", "60s", "0x10", "1e3", " 60", "99999999999999999999"],
                  "right: whole seconds from 1 to 3600"),
     "backend": (["NFT", "xdp", "nft,iptables"], "right: auto, nft, iptables"),
+    "port": (["0", "-1", "65536", "http", "0x10", " 1"], "right: a whole number from 1 to 65535"),
+    "mtu": (["575", "65536", "1.5k"], "right: a whole number from 576 to 65535"),
+    "scale": (["0", "1000001", "1e2"], "right: a whole number from 1 to 1000000"),
+    "test": (["in", "1G:in:1M", "in:1G:0", "in:1G:1M:a b"], "right: in:1G:100M"),
     "node": (["two words", "tab\tbed", "n" * 256], "right: a name"),
 }
 
 
 @pytest.mark.parametrize("command, name, kind", OPTIONS, ids=lambda value: value)
 def test_an_option_with_a_value_that_does_not_do(command, name, kind, tmp_path):
-    fixed = [command, *NEEDS.get(command, [])[:command == "explain"], "--config=/dev/null", f"--state-dir={tmp_path / 'none'}"]
+    fixed = [command, *NEEDS.get(command, [])[:command in ("explain", "verify")], "--config=/dev/null", f"--state-dir={tmp_path / 'none'}"]
     fixed = fixed[:2] if command in ("plan", "watch") else fixed
     if kind == "none":
         complains(run(*fixed, f"--{name}=no"), 2, f"--{name} takes no value")

@@ -16,6 +16,7 @@ from accounts import FIP, GATEWAY
 from conftest import make_lab
 from fiplab.build import floating_line
 from fiplab.lab import FLAVOURS
+from limits import dropped, egress_filter, egress_policer, egress_tbf, ingress_policer, limited
 from metering import PROGRAM, Meter, wait_for
 from rules import listings
 from test_capabilities import CAPABILITIES
@@ -224,6 +225,18 @@ def program_at_the_device(patient):
                   f"ip link set dev {device} xdp off")
 
 
+def limit_at_egress(patient):
+    return limited(patient.lab, "r1", egress_tbf, patient.tools)
+
+
+def limit_of_neutron_at_egress(patient):
+    return limited(patient.lab, "r1", egress_policer, patient.tools)
+
+
+def filter_at_egress(patient):
+    return limited(patient.lab, "r1", egress_filter, patient.tools)
+
+
 def zone(patient):
     return nft(patient, "r1", "ip zones", "chain early { type filter hook prerouting priority raw; "
                f"ip saddr {BAD} ct zone set 7; }}")
@@ -294,6 +307,11 @@ FAULTS = {
     accept_before_ours: [("ahead", "problem", "r3", "PREROUTING of the legacy table mangle takes packets away",
                           "have its owner move it behind fipmeter's", BAD)],
     program_at_the_device: [("ahead", "warning", "r1", "has a program of XDP", "find out whose it is", "prog/xdp")],
+    limit_at_egress: [("limits", "warning", "r1", "tbf at egress stands behind the counters", "limit at the VM's port", "tbf")],
+    limit_of_neutron_at_egress: [("limits", "warning", "r1", "htb at egress stands behind the counters",
+                                  "limit at the VM's port", "htb")],
+    filter_at_egress: [("limits", "warning", "r1", "filters at egress stand behind the counters", "limit at the VM's port",
+                        "bpf")],
     zone: [("conntrack", "warning", "r1", "chain ip zones early (priority -300) puts packets into a conntrack zone",
             "Neutron uses no zones in routers", "ct zone set 7")],
     zone_by_iptables: [("conntrack", "warning", "r1", "puts packets into a conntrack zone", "Neutron uses no zones", BAD)],
@@ -377,6 +395,27 @@ def test_on_a_host_without_tools_those_of_the_container_show_the_rules(lab, pati
         shown = lab.sh(["sh", "-c", told["command"]])
         assert shown.returncode == 0 and "SNAT" in shown.stdout, shown
     assert f"/proc/{pid}/root/run/xtables.lock is another file" in found[("lock", "warning", "")]["text"]
+
+
+@pytest.mark.parametrize("make, level, side, who, to", [
+    (ingress_policer, "ok", "filters at ingress stand before the counters", "far", FIP["a"]),
+    (egress_policer, "warning", "htb at egress stands behind the counters", "a", "203.0.113.9"),
+    (egress_filter, "warning", "filters at egress stand behind the counters", "a", "203.0.113.9")])
+def test_on_which_side_of_a_limiter_it_counts_and_what_that_has_dropped(lab, patient, make, level, side, who, to):
+    def when_all_is_dropped():
+        before = dropped(lab, "r1")
+        told = [each for each in patient.told()["findings"]
+                if each["check"] == "limits" and each["about"] == patient.namespace("r1")]
+        return (before, told) if before and dropped(lab, "r1") == before else None
+
+    with limited(lab, "r1", make, patient.tools):
+        lab.send(who, to, proto="udp", count=200, bytes=1400)
+        gone, told = wait_for(when_all_is_dropped, "some to be dropped, and no more")
+        assert len(told) == 1 and told[0]["level"] == level, told
+        assert f"device {lab.routers['r1'].qg}: {side}" in told[0]["text"]
+        assert told[0]["text"].endswith(f"({gone} packets so far)"), (gone, told)
+        shown = lab.sh(["sh", "-c", told[0]["command"]])
+        assert shown.returncode == 0 and ("bpf" in shown.stdout or "htb" in shown.stdout), shown
 
 
 # --- what is planted around the program ---

@@ -74,7 +74,7 @@ def test_bash_completes_commands_options_and_words():
     for command in COMMANDS:
         assert complete_in_bash("fipmeter", command, "--") == {f"--{name}" for name in options(command)}
     assert complete_in_bash("fipmeter", "usage", "--per", "m") == {"minute", "month"}
-    assert complete_in_bash("fipmeter", "usage", "-o", "") == {"table", "json", "csv"}
+    assert complete_in_bash("fipmeter", "usage", "-o", "") == {"table", "json", "csv", "markdown"}
     assert complete_in_bash("fipmeter", "agent", "--backend", "") == {"auto", "nft", "iptables", "ebpf"}
     assert complete_in_bash("fipmeter", "usage", "--address", "") == set()
 

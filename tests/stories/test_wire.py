@@ -12,14 +12,10 @@ import subprocess
 
 import pytest
 from accounts import FAR, FIP
-from fiplab import Lab, build
+from fiplab import Lab, offloads
 from metering import Meter, wait_for
 
 PEER = [str(path) for path in ("/usr/bin/python3", "-I", os.path.join(os.path.dirname(__file__), "wire_peer.py"))]
-NO_OFFLOADS = ["tso", "off", "gso", "off", "gro", "off", "tx", "off", "sg", "off"]
-SINGLE = ["tso", "off", "gso", "off", "tx-udp-segmentation", "off"]
-# Less is on its way than a queue takes (1,000 packets): whatever the router has seen arrives.
-WINDOW = "4096 65536 200000"
 MEGABYTES = 3_000_000
 
 _ports = itertools.count(30000)
@@ -27,29 +23,13 @@ _ports = itertools.count(30000)
 
 # --- the lab ---
 
-def ethtool(lab, who, device, *words):
-    lab.run(who, ["ethtool", "-K", device, *words])
-
-
-def prepare(lab, offloads):
+def prepare(lab, how):
     """Packets are as large as they can be on the way into the router, and split on the way to who receives them."""
-    for who in "a", "far":
-        lab.run(who, ["sysctl", "-qw", f"net.ipv4.tcp_rmem={WINDOW}"])
-    if offloads == "off":
-        return
-    ethtool(lab, build.EXT, "eth1", *NO_OFFLOADS)
-    ethtool(lab, "fabric", lab.vms["a"].tap, *NO_OFFLOADS)
-    if offloads == "merged":  # the senders send single packets, and the router's devices put them together
-        router = lab.routers["r1"]
-        ethtool(lab, "a", "eth0", *SINGLE)
-        ethtool(lab, build.EXT, "eth0", *SINGLE)
-        for port in router.external, router.internal[0]:
-            device = port.device
-            ethtool(lab, "fabric", port.tap, "tso", "off")  # veth spares itself the merging where the other end could split
-            ethtool(lab, "r1", device, "gro", "on", "rx-udp-gro-forwarding", "on")
-            # as long as a network card would gather packets for one interrupt
-            lab.run("r1", ["unshare", "--mount", "sh", "-ec", "mount -t sysfs sysfs /sys; "
-                           f"echo 200000 >/sys/class/net/{device}/gro_flush_timeout"])
+    offloads.keep_queues_short(lab, "a", "far")
+    if how != "off":
+        offloads.split_at_the_ends(lab, "a")
+    if how == "merged":
+        offloads.gather_at_the_router(lab, "a")
 
 
 @pytest.fixture(scope="module", params=["1500", "1450"])
@@ -58,15 +38,15 @@ def mtu(request):
 
 
 @pytest.fixture(scope="module", params=["off", "on", "merged"])
-def offloads(request):
+def how(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def wire(mtu, offloads):
-    with Lab(name=f"stories-{os.getpid()}-wire", routers=["r1"], offloads=offloads != "off", mtu=mtu,
+def wire(mtu, how):
+    with Lab(name=f"stories-{os.getpid()}-wire", routers=["r1"], offloads=how != "off", mtu=mtu,
              pauses=False) as lab:
-        prepare(lab, offloads)
+        prepare(lab, how)
         yield lab
 
 
@@ -160,13 +140,13 @@ def test_ebpf_counts_what_was_on_the_wire(wire, tmp_path):
 
 @pytest.mark.parametrize("mtu", ["1500"], indirect=True)
 @pytest.mark.parametrize("counting", ["nft", "iptables"])
-def test_what_the_others_are_off_by(wire, counting, offloads, tmp_path, record_property, capsys):
+def test_what_the_others_are_off_by(wire, counting, how, tmp_path, record_property, capsys):
     """Fragments are put together before their hooks; what is merged, or not split yet, has one header."""
     bill, true = carry_metered(wire, counting, tmp_path)
     off = tuple(one - other for one, other in zip(bill, true))
-    told = f"offloads {offloads}, {counting}: off by {off} of {true} (in packets, bytes, out packets, bytes)"
+    told = f"offloads {how}, {counting}: off by {off} of {true} (in packets, bytes, out packets, bytes)"
     record_property("off", told)
     with capsys.disabled():
         print(f"\n{told}")
-    fragments = FRAGMENTS if offloads == "off" else 10 * FRAGMENTS
+    fragments = FRAGMENTS if how == "off" else 10 * FRAGMENTS
     assert all(-packets >= fragments for packets in off[::2]) and max(off) < 0, told

@@ -166,6 +166,17 @@ static void idle_flowtable(struct facts *facts) { obstacle(facts, OBSTACLE_IDLE_
 static void hardware(struct facts *facts) { obstacle(facts, OBSTACLE_HARDWARE); }
 static void zone(struct facts *facts) { obstacle(facts, OBSTACLE_ZONE); }
 static void untracked(struct facts *facts) { obstacle(facts, OBSTACLE_NOTRACK); }
+
+static void limit(struct facts *facts, const char *kind, bool egress, bool filters)
+{
+	struct limit limit = { .device = g_strdup("qg-1"), .kind = g_strdup(kind), .egress = egress, .filters = filters,
+		.dropped = 230, .both = g_str_equal(kind, "clsact") };
+
+	g_ptr_array_add(first(facts)->limits, g_memdup2(&limit, sizeof limit));
+}
+
+static void shaper(struct facts *facts) { limit(facts, "tbf", true, false); }
+static void police_out(struct facts *facts) { limit(facts, "clsact", true, true); }
 static void crowded(struct facts *facts) { first(facts)->connections = 900; }
 static void unknown_address(struct facts *facts) { add_outside(first(facts), 0xc63364c8, 32); }
 
@@ -230,6 +241,9 @@ static const struct {
 	{ "drops", drops, "ahead", LEVEL_WARNING, "ip netns exec " NS " nft list chain ip a b" },
 	{ "diverts", diverts, "ahead", LEVEL_PROBLEM, "in no bill" },
 	{ "XDP", xdp, "ahead", LEVEL_WARNING, "XDP" },
+	{ "a limiter at egress", shaper, "limits", LEVEL_WARNING, "never leaves (230 packets so far)" },
+	{ "a limiter at egress, shown", shaper, "limits", LEVEL_WARNING, "ip netns exec " NS " tc -s qdisc show dev qg-1" },
+	{ "filters at egress", police_out, "limits", LEVEL_WARNING, "tc -s filter show dev qg-1 egress" },
 	{ "a flow table", flowtable, "offload", LEVEL_PROBLEM, "past prerouting" },
 	{ "an idle flow table", idle_flowtable, "offload", LEVEL_WARNING, "no rule adds" },
 	{ "hardware", hardware, "offload", LEVEL_WARNING, "hw-tc-offload" },
@@ -299,7 +313,7 @@ static void test_sound(void)
 	expect_sound(facts);
 	for (unsigned i = 0; i < findings->len; i++)
 		g_hash_table_add(checks, (char *)((struct finding *)findings->pdata[i])->check);
-	g_assert_cmpuint(g_hash_table_size(checks), ==, 17); /* each says something, also when all is well */
+	g_assert_cmpuint(g_hash_table_size(checks), ==, 18); /* each says something, also when all is well */
 }
 
 static void test_ebpf_that_nobody_wants(void)
@@ -308,6 +322,20 @@ static void test_ebpf_that_nobody_wants(void)
 
 	no_ebpf(facts);
 	expect_sound(facts);
+}
+
+static void test_policer_at_ingress_is_as_it_should_be(void)
+{
+	SCOPED(facts) *facts = sound_node();
+	g_autoptr(GPtrArray) findings = NULL;
+	bool told = false;
+
+	limit(facts, "ingress", false, true);
+	expect_sound(facts);
+	findings = diagnosis_make(facts);
+	for (unsigned i = 0; i < findings->len; i++)
+		told = told || tells(findings->pdata[i], "`in` is what passes; what is dropped there is in no bill (230 packets so far)");
+	g_assert_true(told);
 }
 
 static void test_standby_has_rules_without_addresses(void)
@@ -396,6 +424,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/diagnosis/sound", test_sound);
 	g_test_add_func("/diagnosis/ebpf-that-nobody-wants", test_ebpf_that_nobody_wants);
+	g_test_add_func("/diagnosis/policer", test_policer_at_ingress_is_as_it_should_be);
 	g_test_add_func("/diagnosis/standby", test_standby_has_rules_without_addresses);
 	g_test_add_func("/diagnosis/no-snat", test_router_without_snat_has_an_address_of_its_own);
 	g_test_add_func("/diagnosis/blind", test_who_may_not_look_says_so);
