@@ -51,6 +51,7 @@ bool cycle_read_one(struct node *node, struct site *site)
 		node_fail_site(node, site, error);
 		return false;
 	}
+	cycle_take_traffic(node, site);
 	/* Legacy tables make no event, so of a change in them nobody knows when it was. */
 	site->found->prompt = site->followed_us && !site->late && !site->stale && !site->unheard && site->router &&
 	                      site->router->flavour == FLAVOUR_NFT &&
@@ -116,6 +117,7 @@ bool cycle_end_one(struct node *node, struct site *site, const struct snapshot *
 	struct batch *batch = batch_new();
 	bool done;
 
+	cycle_spoil_window(site);
 	ledger_end(node->ledger, site->plan, last, batch);
 	done = cycle_commit(node, batch, error);
 	batch_free(batch);
@@ -221,6 +223,7 @@ bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), G
 			continue;
 		site->found->at = site->stopped_at; /* what is read later is what it was then */
 		site->found->missed = site->missed;
+		cycle_spoil_window(site);
 		ledger_end(node->ledger, site->plan, site->found, batch);
 	}
 	done = done && cycle_commit(node, batch, error);
@@ -359,12 +362,14 @@ static void prepare(struct node *node, GPtrArray *changing, struct batch *births
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
 		enum change change = wanted_change(node, site);
+		struct batch_mark mark = batch_mark(births);
 
 		if (site->strayed && !site->failed && !site->gone)
 			ledger_miss(node->ledger, site->plan, CYCLE_BEHIND, &now, births);
 		if (change == CHANGE_NONE)
 			continue;
 		open_meters(node, site, change, &now, births);
+		window_add(&site->window, births, &mark);
 		if (!site->failed)
 			g_ptr_array_add(changing, site);
 	}
@@ -490,18 +495,23 @@ bool cycle_settle(struct node *node, GError **error)
 	batch = batch_new();
 	for (unsigned i = 0; i < due->len; i++) {
 		struct site *site = due->pdata[i];
+		struct batch_mark mark = batch_mark(batch);
 
 		site->found->missed = site->missed ? site->missed : site->between ? site->between :
 		                      site->found->intact ? NULL : CYCLE_BROKEN;
 		ledger_settle(node->ledger, site->plan, site->backend->basis, site->found, batch);
+		cycle_weigh(node, site, batch, &mark);
 	}
 	now = clock_now();
 	if (present)
 		ledger_bury(node->ledger, present, &now, batch);
 	done = cycle_commit(node, batch, error);
 	batch_free(batch);
+	for (unsigned i = 0; !done && i < due->len; i++)
+		cycle_spoil_window(due->pdata[i]);
 	if (!done)
 		return false;
+	cycle_tell_suspicions(node);
 	bury_dead(node, due);
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];

@@ -44,6 +44,19 @@ bool cycle_read_one(struct node *node, struct site *site);
 /* The batch into the store, then into the ledger and the second home.  False: nothing of it is kept. */
 bool cycle_commit(struct node *node, struct batch *batch, GError **error);
 
+/* Reads what the router's devices say went through: right after its counters, which are site->found.  Not knowing is no
+ * fault. */
+void cycle_take_traffic(struct node *node, struct site *site);
+
+/* Holds what has come into the batch since the mark, all of it the site's, against that; the residue goes into the batch. */
+void cycle_weigh(struct node *node, struct site *site, struct batch *batch, const struct batch_mark *mark);
+
+/* The time since the last sample is not to be judged. */
+void cycle_spoil_window(struct site *site);
+
+/* Complains of what could not be explained in the last window that was judged. */
+void cycle_tell_suspicions(struct node *node);
+
 /* Commits the last reading of a generation of the site. */
 bool cycle_end_one(struct node *node, struct site *site, const struct snapshot *last, GError **error);
 

@@ -20,7 +20,7 @@ const char *explain_flag(enum flag flag)
 	case FLAG_UNKNOWN_START:
 		return "the counter was found, not made, and nobody knows what it had counted: it begins at what it showed";
 	case FLAG_RESET:
-		return "somebody set the counter back before this row; what it had since the last reading is not known";
+		return "somebody set the counter back before this row, or wrote into it; what it had since the last reading is not known";
 	case FLAG_GAP:
 		return "something inside or right before this row was not counted";
 	case FLAG_LATE:

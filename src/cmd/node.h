@@ -14,6 +14,7 @@
 #include "cmd/cmd.h"
 #include "core/config.h"
 #include "core/ledger.h"
+#include "core/residue.h"
 #include "inventory/watch.h"
 #include "store/store.h"
 
@@ -53,6 +54,11 @@ struct site {
 	bool stale;                /* it was so already when this cycle began */
 	bool unheard;              /* it was looked at without having been heard of, and no reading after that is in the books yet */
 	bool failed;
+	/* ---- the continuous audit ---- */
+	struct statistics *statistics; /* of its devices, opened when first needed; or NULL */
+	struct traffic *traffic;   /* read right after found; NULL: it was not, or could not be */
+	struct window window;      /* since the last sample */
+	char *suspicion;           /* what the last window that could be judged leaves unexplained; NULL: nothing */
 };
 
 struct bulletin;

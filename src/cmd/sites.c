@@ -6,6 +6,7 @@
 
 #include "cmd/supervisor.h"
 #include "inventory/inventory.h"
+#include "inventory/statistics.h"
 #include "kernel/clock.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
@@ -25,7 +26,9 @@
 void site_close(struct site *site)
 {
 	netlink_close(site->place.netfilter);
+	statistics_close(site->statistics);
 	site->place.netfilter = NULL;
+	site->statistics = NULL;
 	if (site->place.ns_fd >= 0)
 		close(site->place.ns_fd);
 	site->place.ns_fd = -1;
@@ -40,6 +43,9 @@ void site_free(void *data)
 	router_free(site->master);
 	plan_free(site->plan);
 	snapshot_free(site->found);
+	traffic_free(site->traffic);
+	window_clear(&site->window);
+	g_free(site->suspicion);
 	g_free(site->tag);
 	g_free(site->ns);
 	g_free(site);

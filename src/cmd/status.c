@@ -11,7 +11,8 @@
  *   store             { path, read: the last reading on record, failure: why it cannot be read, or "" }
  *   problems          [ { about, message } ]: what is wrong beside the routers
  *   routers           [ { router namespace flavour backend role dvr gateway gateway_served floating list_command
- *                     generation last_reading, problem, gaps: [ { start end address reason } ] of the last 24 hours } ]
+ *                     generation last_reading, problem, gaps: [ { start end address reason } ] and residue: { ... } of the last
+ *                     24 hours } ]
  * Times are RFC 3339 in UTC, "" where there is none.
  */
 #include "cmd/bulletin.h"
@@ -42,9 +43,21 @@ static int64_t time_of(const json_t *object, const char *name)
 	return json_integer_value(json_object_get(object, name));
 }
 
+/* Of the hours that end in the last 24. */
+static json_t *residue_json(const struct residue_sum *sum)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "end", (json_int_t)sum->end_us,
+		"windows", (json_int_t)sum->windows, "flagged", (json_int_t)sum->flagged,
+		"received_bytes", (json_int_t)sum->received, "sent_bytes", (json_int_t)sum->sent,
+		"in_bytes", (json_int_t)sum->in, "out_bytes", (json_int_t)sum->out,
+		"residue_in_bytes", (json_int_t)sum->residue_in, "residue_out_bytes", (json_int_t)sum->residue_out,
+		"excess_bytes", (json_int_t)sum->excess);
+}
+
 /* The routers that were posted, and namespaces of which there is nothing but a problem. */
 static void add_routers(json_t *state, const json_t *told)
 {
+	static const struct residue_sum none;
 	json_t *routers = json_array(), *problems = json_array(), *router, *message;
 	const char *about, *ns;
 
@@ -54,6 +67,7 @@ static void add_routers(json_t *state, const json_t *told)
 
 		json_object_set_new(shown, "problem", json_string(bulletin_text(json_object_get(told, "problems"), key)));
 		json_object_set_new(shown, "gaps", json_array());
+		json_object_set_new(shown, "residue", residue_json(&none));
 		json_array_append_new(routers, shown);
 	}
 	json_object_foreach(json_object_get(told, "problems"), about, message) {
@@ -62,13 +76,24 @@ static void add_routers(json_t *state, const json_t *told)
 		if (name && json_object_get(json_object_get(told, "routers"), name))
 			continue;
 		if (name)
-			json_array_append_new(routers, json_pack("{s:s, s:s, s:s, s:s, s:s, s:O, s:[]}", "router", "", "namespace",
-				name, "flavour", "", "backend", "", "role", "", "problem", message, "gaps"));
+			json_array_append_new(routers, json_pack("{s:s, s:s, s:s, s:s, s:s, s:O, s:[], s:o}", "router", "",
+				"namespace", name, "flavour", "", "backend", "", "role", "", "problem", message, "gaps",
+				"residue", residue_json(&none)));
 		else
 			json_array_append_new(problems, json_pack("{s:s, s:O}", "about", about, "message", message));
 	}
 	json_object_set_new(state, "problems", problems);
 	json_object_set_new(state, "routers", routers);
+}
+
+static void take_residue(const struct residue_sum *sum, void *data)
+{
+	json_t *router;
+	size_t i;
+
+	json_array_foreach(json_object_get(data, "routers"), i, router)
+		if (g_str_equal(bulletin_text(router, "router"), sum->router))
+			json_object_set_new(router, "residue", residue_json(sum));
 }
 
 static void take_reading(const char *router, int64_t read_us, void *data)
@@ -98,7 +123,8 @@ static void add_store(json_t *state, const struct asked *asked)
 	int64_t read_us = 0;
 
 	if (store && store_each_router(store, take_reading, &read_us, &error))
-		store_each_gap(store, asked->now_us - DAY_US, take_gap, state, &error);
+		(void)(store_each_gap(store, asked->now_us - DAY_US, take_gap, state, &error) &&
+		       store_each_residue(store, asked->now_us - DAY_US, take_residue, state, &error));
 	if (store)
 		store_close(store);
 	failure = cmd_escape(error ? error->message : "");
@@ -310,6 +336,15 @@ static char *gaps(const json_t *router)
 	return i ? g_strdup_printf("%zu, %s", i, length) : g_strdup("-");
 }
 
+/* What no counter has, of both directions; "-" where nothing could be judged. */
+static char *residue(const json_t *router)
+{
+	const json_t *sums = json_object_get(router, "residue");
+	uint64_t bytes = (uint64_t)time_of(sums, "residue_in_bytes") + (uint64_t)time_of(sums, "residue_out_bytes");
+
+	return time_of(sums, "windows") ? output_number_for_people(bytes, "B") : g_strdup("-");
+}
+
 static const char *or_dash(const char *text)
 {
 	return *text ? text : "-";
@@ -320,10 +355,11 @@ static const char *or_dash(const char *text)
 static void print_row(struct output *output, const json_t *router, int64_t now_us)
 {
 	g_autofree char *read = ago(time_of(router, "last_reading"), now_us), *all = addresses(router), *lost = gaps(router);
+	g_autofree char *uncounted = residue(router);
 	const union output_cell cells[] = {
 		{ .text = name_of(router) }, { .text = or_dash(bulletin_text(router, "flavour")) },
 		{ .text = or_dash(bulletin_text(router, "backend")) }, { .text = or_dash(bulletin_text(router, "role")) }, { .text = all },
-		{ .text = read }, { .text = lost }, { .text = or_dash(bulletin_text(router, "problem")) },
+		{ .text = read }, { .text = lost }, { .text = uncounted }, { .text = or_dash(bulletin_text(router, "problem")) },
 	};
 
 	output_row(output, cells);
@@ -335,7 +371,8 @@ static void print_table(const json_t *state, const struct asked *asked)
 		{ "router", "ROUTER", OUTPUT_TEXT, .shorten = 8 }, { "flavour", "RULES", OUTPUT_TEXT, .leave_out = 2 },
 		{ "backend", "BACKEND", OUTPUT_TEXT, .leave_out = 1 }, { "role", "ROLE", OUTPUT_TEXT },
 		{ "addresses", "ADDRESSES", OUTPUT_TEXT, .leave_out = 3 }, { "read", "READ", OUTPUT_TEXT },
-		{ "gaps", "GAPS-24H", OUTPUT_TEXT }, { "problem", "PROBLEM", OUTPUT_TEXT, .shorten = PROBLEM_SHOWN },
+		{ "gaps", "GAPS-24H", OUTPUT_TEXT }, { "residue", "RESIDUE-24H", OUTPUT_TEXT, .leave_out = 4 },
+		{ "problem", "PROBLEM", OUTPUT_TEXT, .shorten = PROBLEM_SHOWN },
 	};
 	const struct output_column *shown[G_N_ELEMENTS(columns)];
 	g_autoptr(GTimeZone) local = g_time_zone_new_local();
@@ -368,6 +405,19 @@ static void print_gap(const json_t *gap)
 	say("gap", text);
 }
 
+static void print_residue(const json_t *router)
+{
+	const json_t *sums = json_object_get(router, "residue");
+	g_autofree char *received = output_number_for_people((uint64_t)time_of(sums, "received_bytes"), "B");
+	g_autofree char *sent = output_number_for_people((uint64_t)time_of(sums, "sent_bytes"), "B");
+	g_autofree char *in = output_number_for_people((uint64_t)time_of(sums, "residue_in_bytes"), "B");
+	g_autofree char *out = output_number_for_people((uint64_t)time_of(sums, "residue_out_bytes"), "B");
+	g_autofree char *text = g_strdup_printf("in 24 h no counter has %s of %s from outside, %s of %s to the outside", in,
+	                                        received, out, sent);
+
+	say("residue", time_of(sums, "windows") ? text : "not known yet: it takes two samples");
+}
+
 /* All that is known of one router. */
 static void print_router(const json_t *state, const struct asked *asked)
 {
@@ -395,6 +445,7 @@ static void print_router(const json_t *state, const struct asked *asked)
 	}
 	json_array_foreach(json_object_get(router, "gaps"), i, each)
 		print_gap(each);
+	print_residue(router);
 	say("counters", bulletin_text(router, "list_command"));
 }
 

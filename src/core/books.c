@@ -4,6 +4,8 @@
  */
 #include "core/books.h"
 
+#include "core/residue.h"
+
 #include <string.h>
 
 #define FORGET_US (3600 * INT64_C(1000000))
@@ -18,6 +20,7 @@ struct batch *batch_new(void)
 	batch->meters = g_ptr_array_new_with_free_func((GDestroyNotify)meter_free);
 	batch->usage = g_array_new(FALSE, TRUE, sizeof(struct usage));
 	batch->coverage = g_ptr_array_new_with_free_func((GDestroyNotify)coverage_free);
+	batch->residues = g_ptr_array_new_with_free_func((GDestroyNotify)residue_free);
 	batch->meters_begun = batch->coverage_begun = 0;
 	return batch;
 }
@@ -30,12 +33,14 @@ void batch_free(struct batch *batch)
 	g_ptr_array_unref(batch->meters);
 	g_array_unref(batch->usage);
 	g_ptr_array_unref(batch->coverage);
+	g_ptr_array_unref(batch->residues);
 	g_free(batch);
 }
 
 bool batch_is_empty(const struct batch *batch)
 {
-	return !(batch->generations->len + batch->meters->len + batch->usage->len + batch->coverage->len);
+	return !(batch->generations->len + batch->meters->len + batch->usage->len + batch->coverage->len +
+	         batch->residues->len);
 }
 
 /* ---- sets ---- */

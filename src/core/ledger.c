@@ -315,14 +315,25 @@ bool ledger_shrunk(const struct ledger *ledger, const struct snapshot *snapshot,
 	return false;
 }
 
-/* A counter stands below its baseline: somebody zeroed or restored it.  What it counted since is not known. */
+static char *describe_reset(const struct meter *meter, const struct reading *reading)
+{
+	const char *class_name = meter->key.class_name;
+	const struct counts *from = &meter->last, *to = &reading->counts;
+
+	if (counts_is_below(to, from))
+		return g_strdup_printf("a counter of class %s was set back: in %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+		                       " bytes, out %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " bytes", class_name,
+		                       from->in_bytes, to->in_bytes, from->out_bytes, to->out_bytes);
+	return g_strdup_printf("a counter of class %s rose by more than its router received: in %" G_GUINT64_FORMAT " to %"
+	                       G_GUINT64_FORMAT " bytes, out %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " bytes", class_name,
+	                       from->in_bytes, to->in_bytes, from->out_bytes, to->out_bytes);
+}
+
+/* Somebody zeroed a counter, restored it, or wrote into it.  What it counted since is not known. */
 static void settle_reset(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
                          const struct reading *reading, const struct instant *at, bool planned, uint32_t fixed)
 {
-	g_autofree char *reason = g_strdup_printf(
-		"a counter of class %s was set back: in %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " bytes, out %"
-		G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " bytes", meter->key.class_name, meter->last.in_bytes,
-		reading->counts.in_bytes, meter->last.out_bytes, reading->counts.out_bytes);
+	g_autofree char *reason = describe_reset(meter, reading);
 
 	end_meter(batch, meter, at->utc_us);
 	cover_add(ledger, batch, meter->of->router, meter->key.address, STATE_GAP,
@@ -330,6 +341,17 @@ static void settle_reset(const struct ledger *ledger, struct batch *batch, const
 	if (planned)
 		begin_meter(ledger, batch, meter->of, &meter->key, fixed, at, &reading->counts,
 		            FLAG_RESET | FLAG_GAP);
+}
+
+#define SETTLED_US 1000000 /* then no packet that a device had received is still on its way to its counter */
+
+/* It has counted more since its last reading than the router's devices have received since well before that. */
+static bool is_impossible(const struct meter *meter, const struct reading *reading, const struct bound *most)
+{
+	if (!most->since_us || most->since_us > last_read(meter)->boot_us - SETTLED_US)
+		return false;
+	return reading->counts.in_bytes - meter->last.in_bytes > most->in_bytes ||
+	       reading->counts.out_bytes - meter->last.out_bytes > most->out_bytes;
 }
 
 /* What is to be said of the time before a counter was made, when it is read first.  Returns flags for the row. */
@@ -356,7 +378,7 @@ static void settle_meter(const struct ledger *ledger, struct batch *batch, const
 	bool moved = planned && fixed != meter->fixed;
 	const struct meter *after;
 
-	if (counts_is_below(&reading->counts, &meter->last)) {
+	if (counts_is_below(&reading->counts, &meter->last) || is_impossible(meter, reading, &snapshot->most)) {
 		settle_reset(ledger, batch, meter, reading, at, planned, fixed);
 		return;
 	}

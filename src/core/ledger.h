@@ -28,6 +28,7 @@ struct batch {
 	GPtrArray *meters;      /* of struct meter *, in the state after the commit; new, moved or closed */
 	GArray *usage;          /* of struct usage: rows to append, in this order */
 	GPtrArray *coverage;    /* of struct coverage *: new rows, and rows whose end moved */
+	GPtrArray *residues;    /* of struct residue * (core/residue.h): to add to those of their hours */
 	int64_t meters_begun, coverage_begun; /* how many ids of each it has used up */
 };
 
@@ -76,7 +77,7 @@ void ledger_miss(const struct ledger *ledger, const struct plan *plan, const cha
  * plan no longer has them or the fixed address changed, meters of counters found without a baseline, coverage.
  * plan is what was in force when the snapshot was taken; meters of other generations of the namespace end here,
  * with what was not read declared as a gap.  A counter that is smaller than its baseline is taken for reset: read
- * it twice before (ledger_shrunk).
+ * it twice before (ledger_shrunk).  So is one that has counted more than snapshot->most allows.
  */
 void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum basis basis,
                    const struct snapshot *snapshot, struct batch *batch);

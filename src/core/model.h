@@ -105,6 +105,11 @@ struct reading {
 	struct counts counts;
 };
 
+struct bound { /* what no counter of a router can have counted more than */
+	int64_t since_us;      /* boot clock: in the time from then on; 0: it is not known */
+	uint64_t in_bytes, out_bytes;
+};
+
 struct snapshot { /* all counters of ours in one namespace at one moment */
 	char *generation;    /* tag that lives and dies with the counters; NULL: nothing of ours is there */
 	bool intact;         /* rules and tables stand as we made them */
@@ -112,6 +117,7 @@ struct snapshot { /* all counters of ours in one namespace at one moment */
 	struct instant missed_since; /* if missed: since then, where that is before the last reading; 0: since that */
 	bool prompt;         /* what changed since the last reading was heard of and done at once (PROMPT_US) */
 	struct instant at;
+	struct bound most;   /* until then */
 	GArray *readings;    /* of struct reading, ascending by key */
 	struct snapshot *former; /* a second generation there, which does not count (any more); usually NULL */
 };

@@ -8,6 +8,8 @@
 #include "core/period.h"
 #include "store/sql.h"
 
+#define HOUR_US (3600 * INT64_C(1000000))
+
 static bool is_of_some(const struct usage_filter *filter)
 {
 	return filter->address || filter->router || filter->class_name;
@@ -231,6 +233,27 @@ bool store_each_gap(struct store *store, int64_t since_us, void (*call)(const st
 		if (!sql_get_address(&query, 3, &gap.address))
 			return refuse_coverage(&query, error);
 		call(&gap, data);
+	}
+	return result == SQL_NONE;
+}
+
+bool store_each_residue(struct store *store, int64_t since_us, void (*call)(const struct residue_sum *sum, void *data),
+                        void *data, GError **error)
+{
+	struct sql_call query = sql_call(store, SQL_RESIDUES);
+	enum sql_result result;
+
+	sql_bind_int(&query, since_us - HOUR_US);
+	while ((result = sql_step(&query, error)) == SQL_ROW) {
+		struct residue_sum sum = { .router = sql_text(&query, 0) };
+		uint64_t *const sums[] = { &sum.received, &sum.sent, &sum.in, &sum.out, &sum.residue_in, &sum.residue_out, &sum.excess };
+
+		sum.end_us = sqlite3_column_int64(query.statement, 1);
+		sum.windows = sqlite3_column_int64(query.statement, 2);
+		for (unsigned i = 0; i < G_N_ELEMENTS(sums); i++)
+			*sums[i] = (uint64_t)sqlite3_column_int64(query.statement, 3 + (int)i);
+		sum.flagged = sqlite3_column_int64(query.statement, 3 + G_N_ELEMENTS(sums));
+		call(&sum, data);
 	}
 	return result == SQL_NONE;
 }

@@ -7,6 +7,7 @@
 
 #include "core/levels.h"
 #include "core/report.h"
+#include "core/residue.h"
 #include "store/store.h"
 
 /* A row is taken by its start. */
@@ -40,5 +41,18 @@ bool store_each_router(struct store *store, void (*call)(const char *router, int
  * call. */
 bool store_each_gap(struct store *store, int64_t since_us, void (*call)(const struct coverage *gap, void *data),
                     void *data, GError **error);
+
+/* The sums of the residues of a router (docs/store.md). */
+struct residue_sum {
+	const char *router;
+	int64_t end_us; /* of the last window */
+	int64_t windows, flagged;
+	uint64_t received, sent, in, out, residue_in, residue_out, excess;
+};
+
+/* Calls call for each router of which windows were judged in hours that end after since_us, in no order; sum is valid
+ * inside the call. */
+bool store_each_residue(struct store *store, int64_t since_us, void (*call)(const struct residue_sum *sum, void *data),
+                        void *data, GError **error);
 
 #endif

@@ -147,7 +147,29 @@ static bool hours_step(struct store *store, const struct store_keep *keep, int64
 	                  sql_end_transaction(store, drop_hours(store, start_us, end_us, error), error));
 }
 
-/* ---- both ---- */
+/* ---- residues ---- */
+
+/* As long as single rows, an hour at a time. */
+static bool residues_step(struct store *store, int64_t limit_us, bool *more, GError **error)
+{
+	struct sql_call oldest = sql_call(store, SQL_OLDEST_RESIDUE), drop = sql_call(store, SQL_DROP_RESIDUES);
+	enum sql_result result = sql_step(&oldest, error);
+	int64_t start_us;
+
+	if (result != SQL_ROW)
+		return result == SQL_NONE;
+	start_us = sqlite3_column_int64(oldest.statement, 0);
+	sql_end(&oldest);
+	*more = start_us < limit_us;
+	if (!*more)
+		return true;
+	if (!store_begin_write(store, error))
+		return false;
+	sql_bind_int(&drop, start_us + 1);
+	return sql_end_transaction(store, sql_run(&drop, error), error);
+}
+
+/* ---- all ---- */
 
 /* Whole days, so that what is kept does not change with every minute. */
 static int64_t limit(int64_t now_us, int64_t keep_us, GTimeZone *timezone)
@@ -177,6 +199,8 @@ bool retention_step(struct store *store, const struct store_keep *keep, int64_t 
 		return true;
 	}
 	if (!rows_step(store, keep, rows_us, more, error))
+		return false;
+	if (!*more && !residues_step(store, rows_us, more, error))
 		return false;
 	if (*more)
 		return true;

@@ -18,6 +18,9 @@
 	"flags = flags | excluded.flags, usage_rows = usage_rows + excluded.usage_rows, " \
 	"crossing = crossing + excluded.crossing"
 
+/* A sum that no addition takes beyond what SQLite can sum of many such. */
+#define ADD_UP(name) name " = min(" name " + excluded." name ", 72057594037927936)"
+
 #define METER_SELECT \
 	"SELECT meter, generation, kind, address, fixed, class, flags, first_us, first_boot_us, first_in_bytes, " \
 	"first_in_packets, first_out_bytes, first_out_packets, last_us, last_boot_us, last_in_bytes, last_in_packets, " \
@@ -74,6 +77,12 @@ static const char *const texts[N_SQL] = {
 		"WHERE router = excluded.router AND address = excluded.address AND state = excluded.state "
 		"AND start_us = excluded.start_us",
 
+	[SQL_ADD_RESIDUE] =
+		"INSERT INTO residue_fact VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (start_us, node, router) "
+		"DO UPDATE SET end_us = excluded.end_us, windows = windows + 1, " ADD_UP("received_bytes") ", "
+		ADD_UP("sent_bytes") ", " ADD_UP("in_bytes") ", " ADD_UP("out_bytes") ", " ADD_UP("residue_in_bytes") ", "
+		ADD_UP("residue_out_bytes") ", " ADD_UP("excess_bytes") ", flagged = flagged + excluded.flagged",
+
 	[SQL_LACKING_STORE] =
 		"SELECT s.id FROM store s JOIN rollup r ON r.store = s.store WHERE s.last_seq - r.dropped_seq <> "
 		"(SELECT count(*) FROM usage_fact u WHERE u.store = s.store) OR (SELECT count(*) FROM usage_fact NOT INDEXED) "
@@ -105,6 +114,8 @@ static const char *const texts[N_SQL] = {
 	[SQL_DROP_ROWS] = "DELETE FROM usage_fact WHERE store = ? AND seq <= ?",
 	[SQL_ROLLUP_DROPPED] = "UPDATE rollup SET dropped_seq = ?2 WHERE store = ?1",
 	[SQL_KEEP_ROWS_FROM] = "UPDATE kept SET rows_from_us = max(rows_from_us, ?)",
+	[SQL_OLDEST_RESIDUE] = "SELECT start_us FROM residue_fact ORDER BY start_us LIMIT 1",
+	[SQL_DROP_RESIDUES] = "DELETE FROM residue_fact WHERE start_us < ?",
 	[SQL_OLDEST_HOUR] = "SELECT start_us FROM hour_fact ORDER BY start_us LIMIT 1",
 	[SQL_DROP_HOUR] = "DELETE FROM hour_fact WHERE start_us = ?",
 	[SQL_KEEP_HOURS_FROM] = "UPDATE kept SET hours_from_us = max(hours_from_us, ?)",
@@ -145,6 +156,11 @@ static const char *const texts[N_SQL] = {
 	[SQL_GAPS] =
 		"SELECT seq, node, router, address, start_us, end_us, reason FROM coverage_fact "
 		"WHERE state = 'gap' AND end_us > ? ORDER BY router, start_us, address",
+
+	[SQL_RESIDUES] =
+		"SELECT router, max(end_us), sum(windows), sum(received_bytes), sum(sent_bytes), sum(in_bytes), sum(out_bytes), "
+		"sum(residue_in_bytes), sum(residue_out_bytes), sum(excess_bytes), sum(flagged) FROM residue_fact "
+		"WHERE start_us > ? GROUP BY router",
 
 	[SQL_ADDRESSES] = "SELECT DISTINCT address, fixed FROM meter WHERE address <> ''",
 	[SQL_TRACE_METERS] =

@@ -5,6 +5,8 @@
  */
 #include "store/write.h"
 
+#include "core/residue.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
@@ -145,6 +147,27 @@ static bool put_coverage(struct store *store, const struct coverage *row, GError
 	return false;
 }
 
+#define HOUR_US (3600 * INT64_C(1000000))
+
+static bool add_residue(struct store *store, const struct residue *residue, GError **error)
+{
+	struct sql_call call = sql_call(store, SQL_ADD_RESIDUE);
+	const uint64_t sums[] = { residue->received, residue->sent, residue->in, residue->out, residue->residue_in,
+	                          residue->residue_out, residue->excess };
+
+	sql_bind_int(&call, residue->start_us / HOUR_US * HOUR_US);
+	sql_bind_text(&call, residue->node);
+	sql_bind_text(&call, residue->router);
+	sql_bind_int(&call, residue->end_us);
+	for (unsigned i = 0; i < G_N_ELEMENTS(sums); i++)
+		sql_bind_int(&call, (int64_t)MIN(sums[i], RESIDUE_MOST));
+	sql_bind_int(&call, residue->flagged);
+	if (sql_run(&call, error))
+		return true;
+	g_prefix_error(error, "residue of router %s: ", residue->router);
+	return false;
+}
+
 static bool put_meters(struct store *store, const GPtrArray *meters, GError **error)
 {
 	g_autoptr(GHashTable) rows = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
@@ -189,6 +212,9 @@ bool write_batch(struct store *store, const struct batch *batch, int64_t *commit
 			return false;
 	for (unsigned i = 0; i < batch->coverage->len; i++)
 		if (!put_coverage(store, batch->coverage->pdata[i], error))
+			return false;
+	for (unsigned i = 0; i < batch->residues->len; i++)
+		if (!add_residue(store, batch->residues->pdata[i], error))
 			return false;
 	return advance_store(store, *commits, *last_seq, error);
 }

@@ -133,8 +133,8 @@ static void make_format_1(struct work *work)
 	sqlite3 *db;
 
 	g_assert_cmpint(sqlite3_open(path, &db), ==, SQLITE_OK);
-	g_assert_cmpint(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; PRAGMA foreign_keys = OFF; DROP VIEW booked; "
-		"DROP VIEW hour; DROP VIEW day; DROP TABLE hour_fact; DROP TABLE day_fact; DROP TABLE rollup; "
+	g_assert_cmpint(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; PRAGMA foreign_keys = OFF; DROP VIEW residue; "
+		"DROP TABLE residue_fact; DROP VIEW booked; DROP VIEW hour; DROP VIEW day; DROP TABLE hour_fact; DROP TABLE day_fact; DROP TABLE rollup; "
 		"DROP TABLE kept; PRAGMA user_version = 1; PRAGMA journal_mode = WAL", NULL, NULL, NULL), ==, SQLITE_OK);
 	sqlite3_close(db);
 }

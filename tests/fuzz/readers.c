@@ -7,6 +7,7 @@
 #include "fuzz.h"
 
 #include "inventory/links.h"
+#include "inventory/statistics.h"
 #include "kernel/events.h"
 #include "kernel/ipset.h"
 #include "kernel/qdisc.h"
@@ -73,9 +74,24 @@ static bool read_qdiscs(GError **error)
 	return done;
 }
 
+static bool read_statistics(GError **error)
+{
+	struct netlink *netlink = netlink_open(-1, NETLINK_ROUTE, NULL);
+	struct traffic *traffic = traffic_new();
+	bool done = statistics_read_devices(netlink, traffic, error);
+
+	for (unsigned i = 0; i < traffic->devices->len; i++)
+		fuzz_check(g_array_index(traffic->devices, struct device_traffic, i).side <= SIDE_LOOPBACK);
+	traffic_free(traffic);
+	netlink_close(netlink);
+	return done;
+}
+
 void readers_run(unsigned which)
 {
-	static bool (*const readers[READERS])(GError **error) = { read_links, read_sets, read_events, read_qdiscs };
+	static bool (*const readers[READERS])(GError **error) = {
+		read_links, read_sets, read_events, read_qdiscs, read_statistics,
+	};
 	g_autoptr(GError) error = NULL;
 	bool done = readers[which](&error);
 

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#define READERS 4
+#define READERS 5
 
 /* Reads with reader number which (below READERS), and checks what it hands over. */
 void readers_run(unsigned which);

@@ -106,6 +106,75 @@ static void test_counter_set_back_is_no_usage(struct books_test *test, const voi
 	g_assert_cmpuint(row(test, 1)->flags, ==, FLAG_RESET | FLAG_GAP);
 }
 
+/* The devices have received so much since the sample before the last. */
+static void bound(struct books_test *test, uint64_t in, uint64_t out, int64_t since_us)
+{
+	test->kernel->most = (struct bound){ .since_us = since_us, .in_bytes = in, .out_bytes = out };
+}
+
+static void count_for_two_minutes(struct books_test *test)
+{
+	birth(test, "g1");
+	for (unsigned i = 0; i < 2; i++) {
+		pass(test, MINUTE);
+		count(test, 0, 100, 100);
+		sample(test);
+	}
+	pass(test, MINUTE);
+}
+
+static void test_counter_that_rose_by_more_than_was_received(struct books_test *test, const void *data)
+{
+	const struct coverage *gap;
+	const int64_t before_us = test->now.boot_us + MINUTE;
+
+	count_for_two_minutes(test);
+	bound(test, 1000, 500, before_us);
+	count(test, 0, 1001, 0);
+	sample(test);
+	g_assert_cmpuint(test->rows->len, ==, 2);
+	gap = last_gap(test);
+	g_assert_cmpuint(gap->address, ==, FIP);
+	g_assert_cmpint(gap->end_us - gap->start_us, ==, MINUTE);
+	g_assert_nonnull(strstr(gap->reason, "rose by more than its router received: in 200 to 1201 bytes"));
+	/* what it counts from there on is usage again */
+	pass(test, MINUTE);
+	bound(test, 1000, 500, before_us + MINUTE);
+	count(test, 0, 1000, 500);
+	sample(test);
+	g_assert_cmpuint(row(test, 2)->counts.in_bytes, ==, 1000);
+	g_assert_cmpuint(row(test, 2)->flags, ==, FLAG_RESET | FLAG_GAP);
+	g_assert_cmpuint(row(test, 2)->reading.in_bytes, ==, 2201);
+	pass(test, MINUTE);
+	bound(test, 1000, 500, before_us + 2 * MINUTE);
+	count(test, 0, 0, 501);
+	sample(test);
+	g_assert_cmpuint(test->rows->len, ==, 3);
+}
+
+/* Not known, or not of all the time since the counter's last reading. */
+static void test_bound_that_does_not_reach_back_bounds_nothing(struct books_test *test, const void *data)
+{
+	const int64_t last_us = test->now.boot_us + 2 * MINUTE;
+
+	count_for_two_minutes(test);
+	count(test, 0, 5000, 5000);
+	bound(test, 0, 0, 0);
+	sample(test);
+	g_assert_cmpuint(row(test, 2)->counts.in_bytes, ==, 5000);
+	pass(test, MINUTE);
+	count(test, 0, 5000, 5000);
+	bound(test, 0, 0, last_us + MINUTE - 999999);
+	sample(test);
+	g_assert_cmpuint(row(test, 3)->counts.in_bytes, ==, 5000);
+	pass(test, MINUTE);
+	count(test, 0, 5000, 5000);
+	bound(test, 0, 0, last_us + 2 * MINUTE - 1000000);
+	sample(test);
+	g_assert_cmpuint(test->rows->len, ==, 4);
+	g_assert_nonnull(last_gap(test));
+}
+
 static void test_hand_over_splits_at_one_reading(struct books_test *test, const void *data)
 {
 	birth(test, "g1");
@@ -517,6 +586,8 @@ int main(int argc, char **argv)
 	CASE(restart_goes_on_from_the_baseline);
 	CASE(found_counter_starts_at_what_it_shows);
 	CASE(counter_set_back_is_no_usage);
+	CASE(counter_that_rose_by_more_than_was_received);
+	CASE(bound_that_does_not_reach_back_bounds_nothing);
 	CASE(hand_over_splits_at_one_reading);
 	CASE(lent_and_given_back_is_flagged);
 	CASE(death_takes_the_last_reading);
