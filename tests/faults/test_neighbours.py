@@ -244,9 +244,10 @@ def stands(lab, backend):
         return "hook prerouting" in table and f"{KNOWN} : " in table
     if backend == "ebpf":
         return pins.counts(lab, "r1", KNOWN)
-    rules = [line for line in lab.run("r1", ["iptables-legacy-save", "-t", "mangle"]).splitlines()
-             if line.startswith("-A PREROUTING")]
-    return any("-j fipmeter" in line for line in rules) and "-j ACCEPT" not in rules[0]
+    # it reads the rules, and then asks for the names of their sets: some may be gone by then
+    saved = lab.sh(["iptables-legacy-save", "-t", "mangle"], ns="r1")
+    rules = [line for line in saved.stdout.splitlines() if line.startswith("-A PREROUTING")]
+    return saved.returncode == 0 and any("-j fipmeter" in line for line in rules) and "-j ACCEPT" not in rules[0]
 
 
 def burst(lab, count=5):
