@@ -51,11 +51,19 @@ bool cycle_read_one(struct node *node, struct site *site)
 		node_fail_site(node, site, error);
 		return false;
 	}
-	cycle_take_traffic(node, site);
 	/* Legacy tables make no event, so of a change in them nobody knows when it was. */
 	site->found->prompt = site->followed_us && !site->late && !site->stale && !site->unheard && site->router &&
 	                      site->router->flavour == FLAVOUR_NFT &&
 	                      site->found->at.boot_us - site->followed_us < PROMPT_US;
+	return true;
+}
+
+/* A reading that is settled, so held against what the devices say.  What else is read ends something, and is not. */
+static bool read_to_settle(struct node *node, struct site *site)
+{
+	if (!cycle_read_one(node, site))
+		return false;
+	cycle_take_traffic(node, site);
 	return true;
 }
 
@@ -64,7 +72,7 @@ void cycle_read(struct node *node)
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
 
-		if (!site->failed && !site->gone && cycle_read_one(node, site))
+		if (!site->failed && !site->gone && read_to_settle(node, site))
 			site->tag = g_strdup(site->found->generation);
 	}
 }
@@ -471,7 +479,7 @@ static bool is_due(struct node *node, struct site *site)
 		node_fail_site(node, site, error);
 		return false;
 	}
-	return (!site->synced || cycle_read_one(node, site)) && site->found->generation;
+	return (!site->synced || read_to_settle(node, site)) && site->found->generation;
 }
 
 bool cycle_settle(struct node *node, GError **error)
