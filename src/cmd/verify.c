@@ -90,8 +90,7 @@ static bool take_ends(struct verify *verify, const struct options *options, int 
 		*status = cmd_misuse(COMMAND, "--address: '%s' is no IPv4 address (right: 192.0.2.1)", options->address);
 		return false;
 	}
-	verify->beside = g_strdup(options->beside);
-	verify->server = g_strdup(options->server ? options->server : options->address);
+	verify->server = options->server ? options->server : options->address;
 	verify->server_is_address = g_str_equal(verify->server, options->address);
 	if (*verify->server == '-') {
 		*status = cmd_misuse(COMMAND, "--server: '%s' is no host", verify->server);
@@ -102,6 +101,7 @@ static bool take_ends(struct verify *verify, const struct options *options, int 
 
 static bool take_options(struct verify *verify, const struct options *options, int *status)
 {
+	verify->beside = options->beside;
 	return take_number("port", options->port, 1, 65535, &verify->port, status) &&
 	       take_number("mtu", options->mtu, 576, 65535, &verify->mtu, status) &&
 	       take_number("scale", options->scale, 1, 1000000, &verify->scale, status) &&
@@ -167,9 +167,7 @@ static int carry_out(struct verify *verify, const struct options *options)
 
 static void verify_clear(struct verify *verify)
 {
-	g_free(verify->beside);
 	g_free(verify->ns);
-	g_free(verify->server);
 	g_free(verify->router);
 	g_strfreev(verify->client);
 	g_strfreev(verify->card);

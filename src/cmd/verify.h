@@ -15,12 +15,12 @@ struct verify {
 	/* ---- asked ---- */
 	const struct config *config; /* the agent's */
 	uint32_t address;            /* the public one */
-	char *server;                /* where iperf3 -s runs */
+	const char *server;          /* where iperf3 -s runs */
 	bool server_is_address;      /* behind the address; else whoever is behind it is the client */
 	unsigned port, mtu, scale;
 	char **client;               /* what stands before iperf3's own words; NULL: it runs here */
 	char **card, **truth, **around; /* commands; NULL: none */
-	char *beside;                /* a second back end; NULL: none */
+	const char *beside;          /* a second back end; NULL: none */
 	int64_t patience_us;         /* for a sample */
 	GArray *tests;               /* of struct accuracy_test, volumes already scaled */
 	/* ---- found ---- */

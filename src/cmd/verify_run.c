@@ -83,7 +83,7 @@ static void G_GNUC_PRINTF(2, 3) set_error(GError **error, const char *format, ..
 	va_end(arguments);
 }
 
-/* Reads what the child says until it has said all, and calls again each STEP_MS.  NULL if it says too much. */
+/* Reads what the child says until it has said all, or too much, and calls again each STEP_MS. */
 static GString *read_all(int fd, void (*again)(void *data), void *data)
 {
 	GString *text = g_string_new(NULL);
