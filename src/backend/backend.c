@@ -12,8 +12,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define TRIES 5 /* reads of a namespace that changes under our hands */
-
 char *backend_new_tag(void)
 {
 	uint8_t random[GENERATION_LEN / 2];
@@ -45,22 +43,6 @@ void place_close(struct place *place)
 	if (place->ns_fd >= 0)
 		close(place->ns_fd);
 	place->ns_fd = -1;
-}
-
-struct snapshot *backend_read_settled(struct backend *backend, const struct place *place, GError **error)
-{
-	for (unsigned i = 1;; i++) {
-		GError *failure = NULL;
-		struct snapshot *found = backend->read(backend, place, &failure);
-
-		if (found)
-			return found;
-		if (i == TRIES || !g_error_matches(failure, BACKEND_ERROR, BACKEND_ERROR_AGAIN)) {
-			g_propagate_error(error, failure);
-			return NULL;
-		}
-		g_clear_error(&failure);
-	}
 }
 
 bool backend_refuse(GError **error)

@@ -13,30 +13,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TRIES 5 /* reads of a namespace that changes under our hands */
-
 /* ---- reading ---- */
 
-/* Reads until what was read is a reading: not cut short, not below the books (unless it stays so). */
+/* What is below the books is read once more, before it is believed. */
 static struct snapshot *read_site(struct node *node, const struct site *site, GError **error)
 {
-	struct snapshot *snapshot = NULL;
-	bool shrunk = false;
+	struct snapshot *snapshot = backend_read_settled(site->backend, &site->place, error);
 
-	for (unsigned i = 0; i < TRIES; i++) {
-		g_clear_error(error);
-		g_clear_pointer(&snapshot, snapshot_free);
-		snapshot = site->backend->read(site->backend, &site->place, error);
-		if (!snapshot) {
-			if (!g_error_matches(*error, BACKEND_ERROR, BACKEND_ERROR_AGAIN))
-				return NULL;
-			continue;
-		}
-		if (!node->ledger || shrunk || !ledger_shrunk(node->ledger, snapshot, site->ns))
-			return snapshot;
-		shrunk = true;
-	}
-	return snapshot;
+	if (!snapshot || !node->ledger || !ledger_shrunk(node->ledger, snapshot, site->ns))
+		return snapshot;
+	snapshot_free(snapshot);
+	return backend_read_settled(site->backend, &site->place, error);
 }
 
 bool cycle_read_one(struct node *node, struct site *site)
