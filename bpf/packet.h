@@ -11,10 +11,8 @@
 #include "kernel.h"
 #include "maps.h"
 
-/* Kernel functions, 6.4 and later: kernel/bpf/helpers.c. */
+/* A kernel function, 6.4 and later: kernel/bpf/helpers.c. */
 extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
-extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *dynptr) __ksym;
-extern void *bpf_dynptr_slice(const struct bpf_dynptr *dynptr, __u32 offset, void *buffer, __u32 size) __ksym;
 
 #define AT(type, address) ((struct type *)bpf_rdonly_cast((const void *)(address), bpf_core_type_id_kernel(struct type)))
 
@@ -25,7 +23,7 @@ struct packet {
 	__u32 slot, table, gateway;
 	__u32 first, last, usual; /* as in struct meter_router */
 	__u32 generation;         /* of the namespace's routes */
-	bool unattributed;
+	bool unattributed, sent;  /* sent: `out` counts where it is sent */
 	__u32 source, destination;
 	bool usual_source, usual_destination;
 	__u64 bytes, packets; /* on the wire */
@@ -40,13 +38,14 @@ static __always_inline __u32 network_offset(struct sk_buff *skb)
 	return offset;
 }
 
+/* The length of the TCP header that begins so far behind the network header.  Each program has its own way to get at it. */
+static __always_inline __u32 tcp_length(struct sk_buff *skb, __u32 at);
+
 /* How many bytes behind the network header begin each segment: its own headers.  As skb_gso_network_seglen() in
  * net/core/gso.c.  What a fragment of a UDP datagram that is yet to be split has is the IP header alone. */
 static __noinline __u32 headers_length(struct sk_buff *skb, __u32 type)
 {
 	__u32 network = skb->network_header, at = skb->transport_header - network; /* ip_rcv() has set it */
-	struct bpf_dynptr content;
-	__u8 buffer[14], *tcp;
 
 	if (type & GSO_UDP_L4)
 		return at + 8;
@@ -56,10 +55,7 @@ static __noinline __u32 headers_length(struct sk_buff *skb, __u32 type)
 		at = skb->inner_transport_header - network;
 	if (!(type & (GSO_TCPV4 | GSO_TCPV6)))
 		return at;
-	if (bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &content))
-		return at + 20;
-	tcp = bpf_dynptr_slice(&content, network_offset(skb) + at, buffer, sizeof buffer);
-	return at + (tcp ? (tcp[12] >> 4) * 4 : 20);
+	return at + tcp_length(skb, at);
 }
 
 /* Never by the IP header's length, which is 0 in packets of more than 64 KiB; and not by gso_segs alone, which may be 0

@@ -191,6 +191,7 @@ struct ebpf_layout *ebpf_layout_new(const struct plan *plan)
 	layout->gateway = plan->gateway;
 	layout->first = UINT32_MAX;
 	layout->unattributed = plan_has_unattributed(plan);
+	layout->out_sent = plan->out_sent;
 	add_addresses(layout, plan);
 	add_prefixes(layout, plan);
 	return layout;

@@ -5,6 +5,7 @@
  */
 #include "backend/ebpf_maps.h"
 
+#include "backend/ebpf_sent.h"
 #include "bpf/meter.skel.h"
 #include "kernel/bpffs.h"
 
@@ -27,8 +28,7 @@
 static const char *const names[EBPF_MAPS] = { "programs", "routers", "classes", "addresses", "prefixes", "counters" };
 static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_CLASSES, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
 
-G_GNUC_PRINTF(2, 3)
-static bool refuse(GError **error, const char *format, ...)
+bool ebpf_refuse(GError **error, const char *format, ...)
 {
 	int number = errno;
 	g_autofree char *what = NULL;
@@ -66,6 +66,7 @@ void ebpf_maps_close(struct ebpf_maps *maps)
 		if (maps->fds[i] >= 0)
 			close(maps->fds[i]);
 	meter_bpf__destroy(maps->skeleton);
+	ebpf_sent_close(maps->sent);
 	if (maps->lock >= 0)
 		close(maps->lock);
 	g_free(maps);
@@ -98,7 +99,7 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 			continue;
 		missing = errno == ENOENT;
 		if (!missing)
-			refuse(error, "%s", pin);
+			ebpf_refuse(error, "%s", pin);
 		ebpf_maps_close(opened);
 		return missing; /* half made, or half removed: ebpf_maps_load() begins anew */
 	}
@@ -140,39 +141,39 @@ static char *last_line(const char *log)
 	return g_strdup("");
 }
 
-static void prepare(struct meter_bpf *skeleton)
+bool ebpf_load(struct bpf_object *object, struct bpf_program *told, GError **error)
 {
-	struct bpf_program *program;
+	g_autofree char *log = g_malloc0(LOG_SIZE), *reason = NULL;
 	struct bpf_map *map;
 
-	bpf_object__for_each_program(program, skeleton->obj) {
-		bpf_program__set_type(program, PROGRAM_NETFILTER);
-		bpf_program__set_expected_attach_type(program, ATTACH_NETFILTER);
-	}
-	bpf_object__for_each_map(map, skeleton->obj) {
+	libbpf_set_print(NULL);
+	bpf_object__for_each_map(map, object) {
 		g_autofree char *pin = g_build_filename(EBPF_PINS, bpf_map__name(map), NULL);
 
 		bpf_map__set_pin_path(map, pin);
 	}
+	bpf_program__set_log_buf(told, log, LOG_SIZE);
+	if (bpf_object__load(object) == 0)
+		return true;
+	reason = last_line(log);
+	return ebpf_refuse(error, "the kernel does not take our programs%s (kernel 6.4 with BTF is needed)", reason);
 }
 
 static struct meter_bpf *load_skeleton(GError **error)
 {
-	g_autofree char *log = g_malloc0(LOG_SIZE), *reason = NULL;
-	struct meter_bpf *skeleton;
+	struct meter_bpf *skeleton = meter_bpf__open();
+	struct bpf_program *program;
 
-	libbpf_set_print(NULL);
-	skeleton = meter_bpf__open();
 	if (!skeleton) {
-		refuse(error, "the programs of this build cannot be read");
+		ebpf_refuse(error, "the programs of this build cannot be read");
 		return NULL;
 	}
-	prepare(skeleton);
-	bpf_program__set_log_buf(skeleton->progs.meter_count, log, LOG_SIZE);
-	if (meter_bpf__load(skeleton) == 0)
+	bpf_object__for_each_program(program, skeleton->obj) {
+		bpf_program__set_type(program, PROGRAM_NETFILTER);
+		bpf_program__set_expected_attach_type(program, ATTACH_NETFILTER);
+	}
+	if (ebpf_load(skeleton->obj, skeleton->progs.meter_count, error))
 		return skeleton;
-	reason = last_line(log);
-	refuse(error, "the kernel does not take our programs%s (kernel 6.4 with BTF is needed)", reason);
 	meter_bpf__destroy(skeleton);
 	return NULL;
 }
@@ -235,13 +236,13 @@ static int hold_pins(GError **error)
 		return -1;
 	mkdir(EBPF_TOP, 0700);
 	if (mkdir(EBPF_PINS, 0700) < 0 && errno != EEXIST) {
-		refuse(error, EBPF_PINS);
+		ebpf_refuse(error, EBPF_PINS);
 		return -1;
 	}
 	fd = open(EBPF_PINS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
-	refuse(error, "%s%s", EBPF_PINS, fd >= 0 && errno == EWOULDBLOCK ?
+	ebpf_refuse(error, "%s%s", EBPF_PINS, fd >= 0 && errno == EWOULDBLOCK ?
 	       " is in use by another fipmeter (right: ebpf for one netns directory a host)" : "");
 	if (fd >= 0)
 		close(fd);
@@ -329,8 +330,8 @@ bool ebpf_put(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, 
 	if (update(maps->fds[map], key, value, how == EBPF_NEW ? BPF_NOEXIST : BPF_ANY))
 		return true;
 	if (errno == E2BIG || errno == ENOSPC) /* hash, longest-prefix match */
-		return refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, names[map], sizes[map]);
-	return refuse(error, "%s/%s", EBPF_PINS, names[map]);
+		return ebpf_refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, names[map], sizes[map]);
+	return ebpf_refuse(error, "%s/%s", EBPF_PINS, names[map]);
 }
 
 bool ebpf_get(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, void *value)
@@ -341,7 +342,7 @@ bool ebpf_get(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, 
 bool ebpf_drop(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, GError **error)
 {
 	return bpf_map_delete_elem(maps->fds[map], key) == 0 || errno == ENOENT ||
-	       refuse(error, "%s/%s", EBPF_PINS, names[map]);
+	       ebpf_refuse(error, "%s/%s", EBPF_PINS, names[map]);
 }
 
 bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size, void (*take)(const void *key, void *data),
@@ -355,7 +356,7 @@ bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size,
 		memcpy(key, next, key_size);
 		failed = bpf_map_get_next_key(maps->fds[map], key, next);
 	}
-	return errno == ENOENT || refuse(error, "%s/%s", EBPF_PINS, names[map]);
+	return errno == ENOENT || ebpf_refuse(error, "%s/%s", EBPF_PINS, names[map]);
 }
 
 /* What is in a per-CPU map has a value for each processor that there may be. */
@@ -413,7 +414,7 @@ bool ebpf_link_make(const struct ebpf_maps *maps, int ns_fd, uint64_t cookie, GE
 
 	if (link < 0)
 		return as_ours(error);
-	done = bpf_obj_pin(link, pin) == 0 || refuse(error, "%s", pin);
+	done = bpf_obj_pin(link, pin) == 0 || ebpf_refuse(error, "%s", pin);
 	close(link);
 	return done;
 }
@@ -422,5 +423,5 @@ bool ebpf_link_drop(uint64_t cookie, GError **error)
 {
 	g_autofree char *pin = link_pin(cookie);
 
-	return unlink(pin) == 0 || errno == ENOENT || refuse(error, "%s", pin);
+	return unlink(pin) == 0 || errno == ENOENT || ebpf_refuse(error, "%s", pin);
 }

@@ -17,10 +17,14 @@
 
 enum ebpf_map { EBPF_PROGRAMS, EBPF_ROUTERS, EBPF_CLASSES, EBPF_ADDRESSES, EBPF_PREFIXES, EBPF_COUNTERS, EBPF_MAPS };
 
+struct bpf_object;
+struct bpf_program;
+
 struct ebpf_maps {
 	int fds[EBPF_MAPS];
 	struct meter_bpf *skeleton; /* our programs; NULL: only the maps are open */
 	int lock;                   /* with our programs: held as long as they are */
+	struct ebpf_sent *sent;     /* see ebpf_sent.h; NULL: not open */
 };
 
 /* Opens what is pinned; *maps is NULL where nothing is. */
@@ -29,6 +33,14 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error);
 /* Makes what is not there, and has all routers run this version's program.  *maps may be open already.  Fails while another
  * process has them: what it knows of them must stay true. */
 bool ebpf_maps_load(struct ebpf_maps **maps, GError **error);
+
+/* Sets an error: what was to be done, and why it could not be, by errno.  Returns false. */
+G_GNUC_PRINTF(2, 3)
+bool ebpf_refuse(GError **error, const char *format, ...);
+
+/* Loads programs into the kernel, with the maps that are pinned already; told: the one of which the verifier's last words are
+ * in the error. */
+bool ebpf_load(struct bpf_object *object, struct bpf_program *told, GError **error);
 
 void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */
 

@@ -74,7 +74,7 @@ static char *refusal_of(struct backend *backend, unsigned which)
 
 	if (!backend)
 		return g_strdup("it is not in this build");
-	if (which == BACKEND_EBPF ? try_ebpf(&error) : backend_probe(backend, &error))
+	if (which == BACKEND_EBPF ? try_ebpf(&error) : backend_probe(backend, false, &error))
 		return NULL;
 	return checkup_message(error);
 }

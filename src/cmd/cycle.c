@@ -154,6 +154,11 @@ static const char *missed_before_stop(struct node *node, struct site *site)
 	return counted && lacks_subnet(node, site) ? CYCLE_NEW_SUBNET : NULL;
 }
 
+bool cycle_has_turned(const struct site *site)
+{
+	return site->found->generation && site->found->out_sent != site->plan->out_sent;
+}
+
 /* Nothing matches any more in the sites that go. */
 static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 {
@@ -175,6 +180,8 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 			site->missed = missed;
 		if (!site->found->intact)
 			site->between = CYCLE_BROKEN;
+		else if (cycle_has_turned(site) && site->plan->meters->len)
+			site->between = CYCLE_TURNED;
 		site->stopped_at = clock_now();
 		if (!site->backend->stop(site->backend, &site->place, &error))
 			node_fail_site(node, site, error);
@@ -196,6 +203,17 @@ static void remove_site(struct node *node, struct site *site)
 	site->found->intact = true;
 }
 
+/* What the reading before it was stopped has found out goes for this one. */
+static bool read_stopped(struct node *node, struct site *site)
+{
+	g_autofree char *unseen = g_steal_pointer(&site->found->unseen);
+
+	if (!cycle_read_one(node, site))
+		return false;
+	site->found->unseen = g_steal_pointer(&unseen);
+	return true;
+}
+
 bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), GError **error)
 {
 	struct batch *batch;
@@ -207,7 +225,7 @@ bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), G
 	for (unsigned i = 0; done && i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
 
-		if (site->going && !site->failed && cycle_read_one(node, site))
+		if (site->going && !site->failed && read_stopped(node, site))
 			done = cycle_settle_former(node, site, error);
 	}
 	batch = batch_new();
@@ -328,7 +346,7 @@ static void open_meters(struct node *node, struct site *site, enum change change
 		ledger_miss(node->ledger, site->plan, site->between, now, batch);
 	if (!site->tag)
 		site->tag = backend_new_tag();
-	ledger_open(node->ledger, site->plan, site->tag, site->backend->basis, site->found,
+	ledger_open(node->ledger, site->plan, site->tag, plan_basis(site->plan, site->backend->basis), site->found,
 	            site->since.boot_us ? &site->since : NULL, now, batch);
 }
 
@@ -336,6 +354,7 @@ static void sync_site(struct node *node, struct site *site)
 {
 	GError *error = NULL;
 
+	site->plan->queued = site->between;
 	site->synced = site->backend->sync(site->backend, &site->place, site->plan, site->tag, site->found, &error);
 	if (!site->synced && !site->behind)
 		site->behind_us = clock_now().boot_us;
@@ -494,7 +513,7 @@ bool cycle_settle(struct node *node, GError **error)
 
 		site->found->missed = site->missed ? site->missed : site->between ? site->between :
 		                      site->found->intact ? NULL : CYCLE_BROKEN;
-		ledger_settle(node->ledger, site->plan, site->backend->basis, site->found, batch);
+		ledger_settle(node->ledger, site->plan, plan_basis(site->plan, site->backend->basis), site->found, batch);
 		cycle_weigh(node, site, batch, &mark);
 	}
 	now = clock_now();

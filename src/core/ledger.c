@@ -455,7 +455,7 @@ static bool has_seen_all(const struct ledger *ledger, const struct batch *batch,
 {
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
 
-	return !snapshot->missed && (plan->standby || !cover_is_blind(latest)) && !cover_is_open(latest, of);
+	return !snapshot->missed && !snapshot->unseen && (plan->standby || !cover_is_blind(latest)) && !cover_is_open(latest, of);
 }
 
 void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum basis basis,
@@ -486,6 +486,8 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 		          "the counters were removed and had to be made again");
 	if (snapshot->missed)
 		cover_miss(ledger, batch, plan, from_us, snapshot->at.utc_us, snapshot->missed);
+	else if (snapshot->unseen) /* each has a number of its own */
+		cover_add(ledger, batch, plan->router, 0, STATE_GAP, from_us, snapshot->at.utc_us, snapshot->unseen);
 	else if (plan->meters->len || books)
 		cover_state(ledger, batch, plan, of, &snapshot->at);
 	mark_read(batch, of, &snapshot->at);
@@ -568,6 +570,9 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 	        &of->read_at;
 	if (last->missed)
 		cover_miss(ledger, batch, plan, cover_label(ledger, of, since, &last->at), last->at.utc_us, last->missed);
+	else if (last->unseen)
+		cover_add(ledger, batch, plan->router, 0, STATE_GAP, cover_label(ledger, of, &of->read_at, &last->at),
+		          last->at.utc_us, last->unseen);
 	else
 		cover_state(ledger, batch, plan, of, &last->at);
 	mark_read(batch, of, &last->at);

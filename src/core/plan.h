@@ -44,6 +44,9 @@ bool plan_awaits_address(const struct plan *plan);
 /* True if the router has no SNAT rule: what is no floating IP's is counted, but nobody's. */
 bool plan_has_unattributed(const struct plan *plan);
 
+/* The basis of what is counted by it, in a back end whose usual one that is. */
+enum basis plan_basis(const struct plan *plan, enum basis usual);
+
 /* A digest of all that a back end makes of a plan.  The caller frees. */
 char *plan_digest(const struct plan *plan);
 
