@@ -152,8 +152,10 @@ static char *describe_unseen(const struct ebpf_unseen *unseen, bool has_waited)
 {
 	if (unseen->packets)
 		return g_strdup_printf("out: %" G_GUINT64_FORMAT " packets that its external devices sent were not seen", unseen->packets);
+	if (unseen->gone)
+		return g_strdup("out: an external device went before it was asked whether all that it had sent was seen");
 	if (unseen->unknown)
-		return g_strdup("out: what an external device sends cannot be checked, its kind has no statistics for that");
+		return g_strdup("out: whether all that was sent was seen is not known, the external device is of a kind that does not tell");
 	return has_waited ? g_strdup("out: what waited in the queue was counted where it came in, and what followed not at all") : NULL;
 }
 

@@ -320,6 +320,22 @@ static gboolean begin_comparison(void *key, void *value, void *cookie)
 	return FALSE;
 }
 
+/* Has a device that is no more sent something that it cannot be asked about? */
+static bool has_gone(const struct ebpf_sent *sent, uint64_t cookie)
+{
+	GHashTableIter each;
+	void *item;
+
+	g_hash_table_iter_init(&each, sent->devices);
+	while (g_hash_table_iter_next(&each, NULL, &item)) {
+		const struct device *device = item;
+
+		if (device->key.cookie == cookie && !device->compared && seen_of(sent, &device->key) != device->seen)
+			return true;
+	}
+	return false;
+}
+
 bool ebpf_sent_compare(struct ebpf_maps *maps, uint64_t cookie, const struct traffic *traffic, struct ebpf_unseen *unseen,
                        GError **error)
 {
@@ -341,6 +357,7 @@ bool ebpf_sent_compare(struct ebpf_maps *maps, uint64_t cookie, const struct tra
 		if (each->prompt)
 			compare_device(sent, &key, each->sent_packets, unseen);
 	}
+	unseen->gone = has_gone(sent, cookie);
 	return true;
 }
 

@@ -38,6 +38,7 @@ struct ebpf_unseen {
 	uint64_t packets; /* since that was last settled */
 	bool exact;       /* nothing was sent while it was found out; else there may be some more, which the next time finds */
 	bool unknown;     /* a device is not of a kind whose statistics are to be held against it */
+	bool gone;        /* a device has sent since the last comparison, and is no more */
 };
 
 /* traffic: read since the last call for this router. */

@@ -138,6 +138,23 @@ static bool check_backends(const struct config *config, GError **error)
 	return !missing;
 }
 
+/* Of `out` where it is sent only ebpf knows; where single routers have that, the others count as ever. */
+static bool check_out_point(const struct config *config, const char *file, GError **error)
+{
+	bool any = !config->out_sent || backend_named(config->backend) == BACKEND_EBPF;
+	GHashTableIter each;
+	void *name;
+
+	g_hash_table_iter_init(&each, config->router_backends);
+	while (!any && g_hash_table_iter_next(&each, NULL, &name))
+		any = backend_named(name) == BACKEND_EBPF;
+	if (!any)
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED, "%s: [agent] out_point: egress takes back end ebpf, and no router "
+		            "has it: the back end is %s (right: backend = ebpf, or [backends] ebpf = ROUTER, or out_point = ingress)",
+		            file ? file : CONFIG_PATH, config->backend);
+	return any;
+}
+
 struct config *node_load_config(const struct node_options *options, GError **error)
 {
 	SCOPED(config) *config = cmd_load_config(options->config, error);
@@ -155,7 +172,7 @@ struct config *node_load_config(const struct node_options *options, GError **err
 		            "there is no back end %s (right: auto, nft, iptables or ebpf)", config->backend);
 		return NULL;
 	}
-	if (!check_backends(config, error))
+	if (!check_backends(config, error) || !check_out_point(config, options->config, error))
 		return NULL;
 	return g_steal_pointer(&config);
 }

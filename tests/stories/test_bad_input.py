@@ -371,7 +371,7 @@ def test_an_environment_of_nonsense_is_passed_over(state, name):
 def plant(state, name):
     """A row, a gap and a reading that does not add up, of a router and a node with that name."""
     put(state, [
-        ("INSERT INTO generation VALUES (1, 'tag', 'boot', ?1, ?1, ?1, 'skb', 1, 1, 1, 1)", (name,)),
+        ("INSERT INTO generation VALUES (1, 'tag', 'boot', ?1, ?1, ?1, 'skb', 1, 1, 1, 1, 'ingress')", (name,)),
         ("INSERT INTO meter VALUES (1, 1, 'floating', '192.0.2.1', '10.0.0.1', 'internet', 0, 1, 1, 0, 0, 0, 0, 2, 2, 9, 9,"
          " 9, 9, 0)", ()),
         ("INSERT INTO usage_fact VALUES (1, 1, 1, 1000000, 2000000, 5, 1, 5, 1, 0, 5, 1, 5, 1)", ()),
