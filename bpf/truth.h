@@ -193,18 +193,27 @@ static __always_inline void judge_internal(const struct packet *packet, struct s
 	set_out(packet, owner, to.class_id, out);
 }
 
-/* Rows 3 and 4 of a packet that leaves, behind NAT: its source is the address that it counts for, unless nothing has
- * translated it. */
+/* Is it from a fixed address that nothing has translated?  False: it is, but of a prefix that is not routed. */
+static __always_inline bool judge_untranslated(const struct packet *packet, __u32 *owner)
+{
+	struct side from;
+
+	if (judge_source(packet, &from, owner) && from.local)
+		return is_routed(packet, packet->source, from.local, from.mark, from.what);
+	*owner = 0;
+	return packet->gateway;
+}
+
+/* Rows 3 and 4 of a packet from inside that leaves, behind NAT: its source is the address that it counts for.  What leaves by
+ * a translation that has been taken away counts for the gateway address, as where it comes in. */
 static __always_inline void judge_sent(const struct packet *packet, struct share *out)
 {
 	__u32 host = bpf_ntohl(packet->source), owner = 0, local;
-	struct side from, to;
+	struct side to;
 
 	if (host >= packet->first && host <= packet->last)
 		address_of(packet, packet->source, METER_PUBLIC, &owner, &local);
-	if (!owner && (!packet->gateway || packet->source != packet->gateway) &&
-	    (!judge_source(packet, &from, &owner) || !from.local ||
-	     !is_routed(packet, packet->source, from.local, from.mark, from.what)))
+	if (!owner && (!packet->gateway || packet->source != packet->gateway) && !judge_untranslated(packet, &owner))
 		return;
 	if (classify(packet, packet->destination, packet->usual_destination, &to) && !to.local)
 		set_out(packet, owner, to.class_id, out);

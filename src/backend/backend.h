@@ -85,8 +85,8 @@ struct backend {
 	struct snapshot *(*read)(struct backend *backend, const struct place *place, GError **error);
 
 	/* Where `out` counts where it is sent: holds what was seen of that against what the devices say (traffic: read after
-	 * snapshot and after the last call), and tells in snapshot->unseen if something was missed.  again: the devices were
-	 * sending at this moment; read once more, it is known more exactly.  NULL: there is no such thing. */
+	 * snapshot and after the last call), and tells in snapshot->unseen if something was missed.  again: read once more, it
+	 * is known more exactly.  NULL: there is no such thing. */
 	bool (*check)(struct backend *backend, const struct place *place, const struct traffic *traffic,
 	              struct snapshot *snapshot, bool *again, GError **error);
 

@@ -174,7 +174,7 @@ static bool ebpf_check(struct backend *backend, const struct place *place, const
 		return true;
 	if (!ebpf_sent_compare(ebpf->maps, cookie, traffic, &unseen, error))
 		return false;
-	*again = !unseen.exact;
+	*again = !unseen.exact || unseen.packets; /* one may be just on its way between the device and the program */
 	g_free(snapshot->unseen);
 	snapshot->unseen = describe_unseen(&unseen, ebpf_sent_has_waited(ebpf->maps, cookie));
 	return true;

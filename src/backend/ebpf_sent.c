@@ -24,7 +24,7 @@ static const char *const link_names[SENT_LINKS] = { "sent-link-done", "sent-link
 
 struct device { /* as it was last compared */
 	struct meter_device_key key;
-	uint64_t seen;
+	uint64_t seen;   /* then */
 	int64_t unseen;  /* sent by its statistics, and not seen, since it was made */
 	bool compared;   /* by the last comparison of its router */
 };
@@ -32,22 +32,10 @@ struct device { /* as it was last compared */
 struct ebpf_sent {
 	int fds[SENT_MAPS];
 	struct sent_bpf *skeleton; /* our programs; NULL: only the maps are open */
-	GHashTable *devices;       /* key -> struct device */
+	GHashTable *routers;       /* cookie (uint64_t *) -> GArray of struct device */
 };
 
 /* ---- opening ---- */
-
-static guint device_hash(const void *data)
-{
-	const struct meter_device_key *key = data;
-
-	return (guint)key->cookie * 31 + (guint)(key->cookie >> 32) + key->index * 2654435761U;
-}
-
-static gboolean device_equal(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct meter_device_key)) == 0;
-}
 
 static char *pin_of(const char *name)
 {
@@ -62,7 +50,7 @@ void ebpf_sent_close(struct ebpf_sent *sent)
 		if (sent->fds[i] >= 0)
 			close(sent->fds[i]);
 	sent_bpf__destroy(sent->skeleton);
-	g_hash_table_unref(sent->devices);
+	g_hash_table_unref(sent->routers);
 	g_free(sent);
 }
 
@@ -72,7 +60,7 @@ static struct ebpf_sent *sent_new(void)
 
 	for (unsigned i = 0; i < SENT_MAPS; i++)
 		sent->fds[i] = -1;
-	sent->devices = g_hash_table_new_full(device_hash, device_equal, NULL, g_free);
+	sent->routers = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify)g_array_unref);
 	return sent;
 }
 
@@ -279,28 +267,41 @@ static bool told_of(const struct ebpf_sent *sent, const struct meter_device_key 
 	       bpf_map_lookup_elem(sent->fds[SENT_TOLD], &settled, &any) == 0;
 }
 
-static struct device *device_at(const struct ebpf_sent *sent, const struct meter_device_key *key, uint64_t seen)
+/* The devices of a router that are known. */
+static GArray *devices_of(const struct ebpf_sent *sent, uint64_t cookie)
 {
-	struct device *device = g_hash_table_lookup(sent->devices, key);
+	GArray *devices = g_hash_table_lookup(sent->routers, &cookie);
 
-	if (device)
-		return device;
-	device = g_new0(struct device, 1);
-	device->key = *key;
-	device->seen = seen;
-	g_hash_table_add(sent->devices, device);
-	return device;
+	if (!devices) {
+		devices = g_array_new(FALSE, TRUE, sizeof(struct device));
+		g_hash_table_insert(sent->routers, g_memdup2(&cookie, sizeof cookie), devices);
+	}
+	return devices;
+}
+
+/* One that is new has seen nothing before now, as far as is known; *is_new: it is. */
+static struct device *device_at(GArray *devices, const struct meter_device_key *key, uint64_t now, bool *is_new)
+{
+	struct device device = { .key = *key, .seen = now };
+
+	*is_new = false;
+	for (unsigned i = 0; i < devices->len; i++)
+		if (g_array_index(devices, struct device, i).key.index == key->index)
+			return &g_array_index(devices, struct device, i);
+	*is_new = true;
+	g_array_append_val(devices, device);
+	return &g_array_index(devices, struct device, devices->len - 1);
 }
 
 /* seen_before <= seen when the statistics were read <= seen now, and what is seen is sent: so what was not seen is between
  * two numbers.  The lower one is believed if it is more than was told; less, only where both are the same. */
-static void compare_device(const struct ebpf_sent *sent, const struct meter_device_key *key, uint64_t sent_packets,
-                           struct ebpf_unseen *unseen)
+static void compare_device(const struct ebpf_sent *sent, GArray *devices, const struct meter_device_key *key,
+                           uint64_t sent_packets, struct ebpf_unseen *unseen)
 {
 	uint64_t now = seen_of(sent, key);
-	bool known = g_hash_table_contains(sent->devices, key);
-	struct device *device = device_at(sent, key, now);
-	bool exact = known && device->seen == now;
+	bool is_new;
+	struct device *device = device_at(devices, key, now, &is_new);
+	bool exact = !is_new && device->seen == now;
 	int64_t told, most = (int64_t)(sent_packets - device->seen), least = (int64_t)(sent_packets - now);
 
 	if (!told_of(sent, key, &told)) /* what was sent before it counted is no concern of it */
@@ -313,24 +314,13 @@ static void compare_device(const struct ebpf_sent *sent, const struct meter_devi
 	device->compared = true;
 }
 
-static gboolean begin_comparison(void *key, void *value, void *cookie)
-{
-	if (((struct meter_device_key *)key)->cookie == *(uint64_t *)cookie)
-		((struct device *)value)->compared = false;
-	return FALSE;
-}
-
 /* Has a device that is no more sent something that it cannot be asked about? */
-static bool has_gone(const struct ebpf_sent *sent, uint64_t cookie)
+static bool has_gone(const struct ebpf_sent *sent, const GArray *devices)
 {
-	GHashTableIter each;
-	void *item;
+	for (unsigned i = 0; i < devices->len; i++) {
+		const struct device *device = &g_array_index(devices, struct device, i);
 
-	g_hash_table_iter_init(&each, sent->devices);
-	while (g_hash_table_iter_next(&each, NULL, &item)) {
-		const struct device *device = item;
-
-		if (device->key.cookie == cookie && !device->compared && seen_of(sent, &device->key) != device->seen)
+		if (!device->compared && seen_of(sent, &device->key) != device->seen)
 			return true;
 	}
 	return false;
@@ -340,13 +330,16 @@ bool ebpf_sent_compare(struct ebpf_maps *maps, uint64_t cookie, const struct tra
                        GError **error)
 {
 	const struct ebpf_sent *sent = open_sent(maps);
+	GArray *devices;
 
 	*unseen = (struct ebpf_unseen){ .exact = true };
 	if (!sent) {
 		errno = ENOENT;
 		return ebpf_refuse(error, "%s/%s", EBPF_PINS, map_names[SENT_SEEN]);
 	}
-	g_hash_table_foreach_remove(sent->devices, begin_comparison, &cookie);
+	devices = devices_of(sent, cookie);
+	for (unsigned i = 0; i < devices->len; i++)
+		g_array_index(devices, struct device, i).compared = false;
 	for (unsigned i = 0; i < traffic->devices->len; i++) {
 		const struct device_traffic *each = &g_array_index(traffic->devices, struct device_traffic, i);
 		struct meter_device_key key = { .cookie = cookie, .index = (uint32_t)each->index };
@@ -355,9 +348,9 @@ bool ebpf_sent_compare(struct ebpf_maps *maps, uint64_t cookie, const struct tra
 			continue;
 		unseen->unknown |= !each->prompt;
 		if (each->prompt)
-			compare_device(sent, &key, each->sent_packets, unseen);
+			compare_device(sent, devices, &key, each->sent_packets, unseen);
 	}
-	unseen->gone = has_gone(sent, cookie);
+	unseen->gone = has_gone(sent, devices);
 	return true;
 }
 
@@ -379,29 +372,29 @@ static bool put_told(const struct ebpf_sent *sent, const struct meter_device_key
 	       ebpf_refuse(error, "%s/%s", EBPF_PINS, map_names[SENT_TOLD]);
 }
 
+static bool settle_device(const struct ebpf_sent *sent, const struct device *device, GError **error)
+{
+	if (device->compared)
+		return put_told(sent, &device->key, device->unseen, error);
+	return drop(sent, SENT_TOLD, &device->key, error) && drop(sent, SENT_SEEN, &device->key, error);
+}
+
 bool ebpf_sent_settle(struct ebpf_maps *maps, uint64_t cookie, int64_t read_us, GError **error)
 {
 	const struct ebpf_sent *sent = open_sent(maps);
 	struct meter_device_key settled = settled_key(cookie);
-	GHashTableIter each;
-	void *item;
+	GArray *devices;
 
 	if (!sent)
 		return true;
-	g_hash_table_iter_init(&each, sent->devices);
-	while (g_hash_table_iter_next(&each, NULL, &item)) {
-		const struct device *device = item;
+	devices = devices_of(sent, cookie);
+	for (unsigned i = devices->len; i > 0; i--) {
+		const struct device *device = &g_array_index(devices, struct device, i - 1);
 
-		if (device->key.cookie != cookie)
-			continue;
-		if (device->compared) {
-			if (!put_told(sent, &device->key, device->unseen, error))
-				return false;
-			continue;
-		}
-		if (!drop(sent, SENT_TOLD, &device->key, error) || !drop(sent, SENT_SEEN, &device->key, error))
+		if (!settle_device(sent, device, error))
 			return false;
-		g_hash_table_iter_remove(&each);
+		if (!device->compared)
+			g_array_remove_index_fast(devices, i - 1);
 	}
 	return put_told(sent, &settled, 0, error) && end_wait(sent, cookie, read_us);
 }
@@ -423,18 +416,13 @@ static bool forget_in(const struct ebpf_sent *sent, enum sent_map map, uint64_t 
 	return true;
 }
 
-static gboolean is_of(void *key, void *value, void *cookie)
-{
-	return ((struct meter_device_key *)key)->cookie == *(uint64_t *)cookie;
-}
-
 bool ebpf_sent_forget(struct ebpf_maps *maps, uint64_t cookie, GError **error)
 {
 	const struct ebpf_sent *sent = open_sent(maps);
 
 	if (!sent)
 		return true;
-	g_hash_table_foreach_remove(sent->devices, is_of, &cookie);
+	g_hash_table_remove(sent->routers, &cookie);
 	return forget_in(sent, SENT_SEEN, cookie, error) && forget_in(sent, SENT_TOLD, cookie, error) &&
 	       drop(sent, SENT_WAITS, &cookie, error);
 }

@@ -180,7 +180,7 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 			site->missed = missed;
 		if (!site->found->intact)
 			site->between = CYCLE_BROKEN;
-		else if (cycle_has_turned(site) && site->plan->meters->len)
+		else if (!site->between && cycle_has_turned(site) && site->plan->meters->len)
 			site->between = CYCLE_TURNED;
 		site->stopped_at = clock_now();
 		if (!site->backend->stop(site->backend, &site->place, &error))
@@ -474,6 +474,17 @@ static void bury_dead(struct node *node, const GPtrArray *due)
 	}
 }
 
+/* It is in the coverage; the log has it, too. */
+static void tell_unseen(struct node *node, const GPtrArray *due)
+{
+	for (unsigned i = 0; i < due->len; i++) {
+		const struct site *site = due->pdata[i];
+
+		if (site->found->unseen)
+			node_complain_of(node, site->ns, site->found->unseen);
+	}
+}
+
 /* A sample is of all; in between only what has changed is settled. */
 static bool is_due(struct node *node, struct site *site)
 {
@@ -526,6 +537,7 @@ bool cycle_settle(struct node *node, GError **error)
 	if (!done)
 		return false;
 	cycle_tell_suspicions(node);
+	tell_unseen(node, due);
 	bury_dead(node, due);
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
