@@ -57,9 +57,8 @@ class Flow:
 
     def left_out(self, merged=False):
         """How many packets were left out, all of them told, and few; anything else fails. merged: one that is told may be many."""
-        arrived, size, billed, billed_size, told, self.entered, _, sent = (
-            now - then for now, then in zip(self._look(), self.before))
-        self.arrived = arrived, size
+        arrived, size, billed, billed_size, told, *entered, sent = (now - then for now, then in zip(self._look(), self.before))
+        self.entered, self.arrived = tuple(entered), (arrived, size)
         assert arrived > 0
         left_out = arrived - billed
         if merged:
