@@ -46,7 +46,8 @@ struct {
 	__type(value, __u64);
 } sent_waits SEC(".maps");
 
-/* What this processor is just giving to a driver. */
+/* What this processor is just giving to a driver.  Two versions share it in the moment of an upgrade, so it is of the layout
+ * (METER_LAYOUT), too. */
 struct sending {
 	__u64 skb; /* 0: nothing */
 	struct meter_device_key device;
@@ -87,14 +88,21 @@ static __always_inline bool is_from_inside(const struct packet *packet, const st
 	return from.index && from.index != by->index && !bpf_map_lookup_elem(&sent_seen, &from);
 }
 
-static __always_inline void judge(struct packet *packet, struct sending *sending)
+static __always_inline bool is_ip(const struct sk_buff *skb)
+{
+	return skb->protocol == bpf_htons(0x0800);
+}
+
+static __always_inline void take_addresses(struct packet *packet)
 {
 	const struct iphdr *ip = AT(iphdr, packet->skb->head + packet->skb->network_header);
 
 	packet->source = ip->saddr;
 	packet->destination = ip->daddr;
-	if (!find_router(packet) || !packet->sent)
-		return;
+}
+
+static __always_inline void judge(struct packet *packet, struct sending *sending)
+{
 	packet->generation = generation_of(packet->net);
 	judge_sent(packet, &sending->out);
 	if (!sending->out.counts)
@@ -113,7 +121,11 @@ int sent_start(__u64 *ctx)
 	struct packet packet = { .skb = skb, .net = device->nd_net.net };
 	struct sending *sending;
 
-	if (device_kind(device) != DEVICE_EXTERNAL || !find_router(&packet) || !packet.sent)
+	if (device_kind(device) != DEVICE_EXTERNAL)
+		return 0;
+	if (is_ip(skb))
+		take_addresses(&packet);
+	if (!find_router(&packet) || !packet.sent)
 		return 0;
 	sending = bpf_map_lookup_elem(&sent_sending, &(__u32){ 0 });
 	if (!sending)
@@ -121,7 +133,7 @@ int sent_start(__u64 *ctx)
 	sending->skb = (__u64)skb;
 	sending->device = (struct meter_device_key){ .cookie = packet.net->net_cookie, .index = device->ifindex };
 	sending->out.counts = false;
-	if (skb->protocol == bpf_htons(0x0800) && is_from_inside(&packet, &sending->device) && !waits(sending->device.cookie))
+	if (is_ip(skb) && is_from_inside(&packet, &sending->device) && !waits(sending->device.cookie))
 		judge(&packet, sending);
 	return 0;
 }

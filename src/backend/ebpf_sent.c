@@ -129,9 +129,11 @@ static bool load(struct ebpf_maps *maps, GError **error)
 			skeleton->maps.sent_told, skeleton->maps.sent_waits, skeleton->maps.sent_sending,
 		};
 
-		for (unsigned i = 0; i < SENT_MAPS; i++)
-			if (sent->fds[i] < 0)
-				sent->fds[i] = dup(bpf_map__fd(of[i]));
+		for (unsigned i = 0; i < SENT_MAPS; i++) {
+			if (sent->fds[i] >= 0)
+				close(sent->fds[i]);
+			sent->fds[i] = dup(bpf_map__fd(of[i]));
+		}
 		sent->skeleton = skeleton;
 		maps->sent = sent;
 		return true;
@@ -165,7 +167,8 @@ bool ebpf_sent_make(struct ebpf_maps *maps, GError **error)
 			return false;
 		sent = maps->sent;
 	}
-	return pin_maps(sent, error) && take_over(sent, error) && make_link(SENT_LINK_DONE, sent->skeleton->progs.sent_done_hook, error) &&
+	return pin_maps(sent, error) && take_over(sent, error) &&
+	       make_link(SENT_LINK_DONE, sent->skeleton->progs.sent_done_hook, error) &&
 	       make_link(SENT_LINK_START, sent->skeleton->progs.sent_start_hook, error);
 }
 

@@ -346,15 +346,15 @@ static void open_meters(struct node *node, struct site *site, enum change change
 		ledger_miss(node->ledger, site->plan, site->between, now, batch);
 	if (!site->tag)
 		site->tag = backend_new_tag();
-	ledger_open(node->ledger, site->plan, site->tag, plan_basis(site->plan, site->backend->basis), site->found,
-	            site->since.boot_us ? &site->since : NULL, now, batch);
+	site->plan->queued = ledger_open(node->ledger, site->plan, site->tag, plan_basis(site->plan, site->backend->basis),
+	                                 site->found, site->since.boot_us ? &site->since : NULL, now, batch);
+	site->plan->queued |= site->between != NULL;
 }
 
 static void sync_site(struct node *node, struct site *site)
 {
 	GError *error = NULL;
 
-	site->plan->queued = site->between;
 	site->synced = site->backend->sync(site->backend, &site->place, site->plan, site->tag, site->found, &error);
 	if (!site->synced && !site->behind)
 		site->behind_us = clock_now().boot_us;

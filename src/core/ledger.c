@@ -239,7 +239,7 @@ static void revive(const struct ledger *ledger, struct batch *batch, const struc
 	            FLAG_UNKNOWN_START | (was_there ? FLAG_GAP : 0));
 }
 
-void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
+bool ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch)
 {
@@ -280,6 +280,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 			flags |= FLAG_GAP;
 		begin_meter(ledger, batch, of, &planned->key, planned->fixed, now, &zero, flags);
 	}
+	return absent;
 }
 
 void ledger_leave(const struct ledger *ledger, const struct plan *plan, const char *generation, struct batch *batch)
