@@ -247,7 +247,7 @@ def test_what_leaves_while_agents_are_killed_and_replaced_is_billed_once(lab, me
                 meter.kill()
         drained(lab)
         meter.once()
-        flow.left_out()
+        flow.left_out(killed=True)
     assert not reasons(meter)
 
 
