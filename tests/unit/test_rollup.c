@@ -2,9 +2,8 @@
 /*
  * Tests of the store in the long run: sums of hours and days, what goes when its time is over, and files of older formats.
  */
+#include "old_format.h"
 #include "store_world.h"
-
-#include "store/schema.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -371,24 +370,11 @@ static void assert_is_format(struct world *world, unsigned format)
 	g_assert_cmpstr(stripped, ==, made);
 }
 
-/* A view as a format has it. */
-static void make_view(struct world *world, unsigned format, const char *name)
-{
-	g_autofree char *head = g_strconcat("CREATE VIEW ", name, " AS", NULL), *text = NULL;
-	const char *from = strstr(schema_steps[format - 1], head);
-
-	text = g_strndup(from, strchr(from, ';') - from);
-	world_sql(world, text);
-}
-
 static void make_format_3(struct world *world)
 {
-	world_sql(world, "DROP VIEW usage; DROP VIEW meters; DROP VIEW hour; DROP VIEW day; "
-	                 "ALTER TABLE generation DROP COLUMN out_point; PRAGMA user_version = 3");
-	make_view(world, 1, "usage");
-	make_view(world, 1, "meters");
-	make_view(world, 2, "hour");
-	make_view(world, 2, "day");
+	g_autofree char *statements = old_format_3();
+
+	world_sql(world, statements);
 	assert_is_format(world, 3);
 }
 
