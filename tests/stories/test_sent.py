@@ -15,6 +15,7 @@ from flows import carry
 from limits import egress_htb, egress_tbf, limited
 from metering import Meter, wait_for
 from sent import Flow, device, drained, is_billed, missed, reasons, sums, until_all_is_seen
+from test_strangers import ELSEWHERE, outside_sends_by_way_of
 from test_truth_table import FLOWS
 from witness import lead_to, stream
 
@@ -145,6 +146,30 @@ def test_each_packet_that_leaves_is_on_the_same_bill(everything, flow):
         return is_billed(lab, meter, before, bill)
 
     until_all_is_seen(run)
+
+
+def test_what_a_vm_sends_under_a_strangers_source_counts_for_the_address_that_it_leaves_with(everything):
+    lab, meter = everything
+
+    def run():
+        before = totals(lab, meter.usage()), missed(meter)
+        lab.send("c", FAR, proto="udp", count=5, bytes=500, source="8.8.4.4")
+        meter.once()
+        return is_billed(lab, meter, before, Bill().add([(gateway("r1"), "internet", "out")], 5, 2500))
+
+    until_all_is_seen(run)
+
+
+def test_an_outsider_who_has_a_router_send_charges_nobody(everything):
+    """By its external device in and out again, under the sources of a VM, a floating IP and the gateway address."""
+    lab, meter = everything
+    before, (sent, _) = totals(lab, meter.usage()), device(lab)
+    with outside_sends_by_way_of(lab, "r1"):
+        for source in lab.fixed("a"), FIP["b"], GATEWAY["r2"]:
+            lab.send("far", ELSEWHERE, proto="udp", count=12, bytes=900, source=source)
+        meter.once()
+    assert totals(lab, meter.usage()) == before
+    assert device(lab)[0] >= sent + 12, "the router did send"
 
 
 # --- what it says ---
