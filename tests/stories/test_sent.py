@@ -2,6 +2,7 @@
 """`[agent] out_point = egress`: `out` is what the external device was given to send, behind whatever limits its rate."""
 
 import contextlib
+import json
 import os
 import signal
 
@@ -184,6 +185,13 @@ def test_where_it_counts_is_told(lab, meter):
     meter.start()
     told = meter.run("status", "--config", meter.config, "--state-dir", meter.state, "-o", "json").stdout
     assert '"basis": "wire-sent"' in told
+
+
+def test_the_doctor_knows_on_which_side_of_a_limiter_it_counts(lab, meter, tmp_path):
+    with limited(lab, "r1", egress_tbf, tmp_path):
+        found = json.loads(meter.command("doctor", "-o", "json", status=(0, 4)).stdout)["findings"]
+    told = [each for each in found if each["check"] == "limits"]
+    assert [each["level"] for each in told] == ["ok"] and "`out` is what leaves" in told[0]["text"], told
 
 
 def test_a_kernel_that_leaves_out_packets_is_told(lab, meter):
