@@ -65,7 +65,7 @@ static bool load_maps(struct ebpf *ebpf, GError **error)
 	if (lock < 0)
 		return false;
 	done = ebpf_maps_load(&ebpf->maps, error) && open_maps(ebpf, error);
-	close(lock);
+	bpffs_unlock(lock);
 	return done;
 }
 
@@ -245,7 +245,7 @@ static bool ebpf_sync(struct backend *backend, const struct place *place, const 
 	done = keep(ebpf, error) && sync_maps(ebpf, place, plan, tag, found, error);
 	if (!done)
 		g_clear_pointer(&ebpf->standings, standings_free);
-	close(lock);
+	bpffs_unlock(lock);
 	return done;
 }
 
@@ -301,7 +301,7 @@ static bool remove_rest(struct ebpf *ebpf, GError **error)
 		ebpf_maps_unpin();
 		forget(ebpf);
 	}
-	close(lock);
+	bpffs_unlock(lock);
 	return !ebpf->maps || ebpf->standings;
 }
 

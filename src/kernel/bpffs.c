@@ -19,6 +19,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#define LOCK_PAUSE_US 10000
+#define LOCK_TRIES 1000
+
 static bool fail(GError **error, const char *what, const char *remedy)
 {
 	g_set_error(error, BPFFS_ERROR, BPFFS_ERROR_FAILED, "%s: %s%s", what, g_strerror(errno), remedy);
@@ -46,12 +49,27 @@ int bpffs_lock(const char *directory, GError **error)
 
 	if (mkdir(directory, 0700) == 0 || errno == EEXIST)
 		fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0 && flock(fd, LOCK_EX) == 0)
-		return fd;
-	fail(error, directory, "");
-	if (fd >= 0)
+	if (fd < 0) {
+		fail(error, directory, "");
+		return -1;
+	}
+	for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (errno == EWOULDBLOCK && i < LOCK_TRIES) {
+			g_usleep(LOCK_PAUSE_US);
+			continue;
+		}
+		fail(error, directory, errno == EWOULDBLOCK ? " (another process has held it for 10 seconds: fuser(1) tells which)" :
+		                                              "");
 		close(fd);
-	return -1;
+		return -1;
+	}
+	return fd;
+}
+
+void bpffs_unlock(int lock)
+{
+	flock(lock, LOCK_UN); /* whatever becomes of the descriptor */
+	close(lock);
 }
 
 /* ---- links ---- */
