@@ -41,6 +41,7 @@ void nftbatch_delete_counter(struct nftbatch *batch, const char *name);
 /* Sets and maps whose key is an IPv4 address. */
 enum nftbatch_set {
 	NFTBATCH_ADDRESSES,     /* a set of addresses */
+	NFTBATCH_OCTETS,        /* the same, of networks of 8 bits: of a fixed size, so asked faster */
 	NFTBATCH_INTERVALS,     /* a set of disjoint intervals */
 	NFTBATCH_COUNTER_MAP,   /* address -> name of a counter */
 	NFTBATCH_VERDICT_MAP,   /* interval -> chain to jump to */
@@ -68,6 +69,7 @@ struct nftnl_rule *nftrule_new(const char *chain, const char *comment);
 void nftrule_match_device(struct nftnl_rule *rule, const char *name, bool as_prefix);
 void nftrule_match_address(struct nftnl_rule *rule, enum nftbatch_field field, uint32_t address);
 void nftrule_match_set(struct nftnl_rule *rule, enum nftbatch_field field, const char *set, bool inverted);
+void nftrule_match_octet(struct nftnl_rule *rule, enum nftbatch_field field, const char *set, bool inverted);
 void nftrule_match_local(struct nftnl_rule *rule);    /* fib daddr type local */
 /* The namespace can do nothing with that source at this moment: there is no route to it, and it is no address of its
  * own (fib saddr oif missing, fib saddr type != local). */
