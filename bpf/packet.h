@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A packet, and its size on the wire.
+ *
+ * Who includes this has said before how its programs look into the kernel, which is not the same for all kinds of programs
+ * (link.h): AT(type, address), a pointer to a struct of kernel.h; OF(pointer, member), what is there; first_letters() of a
+ * device's name; tcp_length(), in bytes, of the TCP header that begins so many bytes behind the beginning of skb->data.
  */
 #ifndef FIPMETER_BPF_PACKET_H
 #define FIPMETER_BPF_PACKET_H
 
-#include <bpf/bpf_core_read.h>
-#include <stdbool.h>
-
 #include "kernel.h"
 #include "maps.h"
-
-/* Kernel functions, 6.4 and later: kernel/bpf/helpers.c. */
-extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
-extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *dynptr) __ksym;
-extern void *bpf_dynptr_slice(const struct bpf_dynptr *dynptr, __u32 offset, void *buffer, __u32 size) __ksym;
-
-#define AT(type, address) ((struct type *)bpf_rdonly_cast((const void *)(address), bpf_core_type_id_kernel(struct type)))
 
 struct packet {
 	struct sk_buff *skb;
@@ -34,7 +28,7 @@ struct packet {
 /* Where the IP header begins, seen from skb->data.  In one piece of 64 bits: the verifier takes a pointer in no other. */
 static __always_inline __u32 network_offset(struct sk_buff *skb)
 {
-	__u64 offset = (__u64)skb->head + skb->network_header - (__u64)skb->data;
+	__u64 offset = (__u64)OF(skb, head) + OF(skb, network_header) - (__u64)OF(skb, data);
 
 	barrier_var(offset);
 	return offset;
@@ -44,22 +38,17 @@ static __always_inline __u32 network_offset(struct sk_buff *skb)
  * net/core/gso.c.  What a fragment of a UDP datagram that is yet to be split has is the IP header alone. */
 static __noinline __u32 headers_length(struct sk_buff *skb, __u32 type)
 {
-	__u32 network = skb->network_header, at = skb->transport_header - network; /* ip_rcv() has set it */
-	struct bpf_dynptr content;
-	__u8 buffer[14], *tcp;
+	__u32 network = OF(skb, network_header), at = OF(skb, transport_header) - network; /* ip_rcv() has set it */
 
 	if (type & GSO_UDP_L4)
 		return at + 8;
 	if (type & GSO_SCTP)
 		return at + 12;
 	if (type & GSO_TUNNELS)
-		at = skb->inner_transport_header - network;
+		at = OF(skb, inner_transport_header) - network;
 	if (!(type & (GSO_TCPV4 | GSO_TCPV6)))
 		return at;
-	if (bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &content))
-		return at + 20;
-	tcp = bpf_dynptr_slice(&content, network_offset(skb) + at, buffer, sizeof buffer);
-	return at + (tcp ? (tcp[12] >> 4) * 4 : 20);
+	return at + tcp_length(skb, network_offset(skb) + at);
 }
 
 /* Never by the IP header's length, which is 0 in packets of more than 64 KiB; and not by gso_segs alone, which may be 0
@@ -67,16 +56,16 @@ static __noinline __u32 headers_length(struct sk_buff *skb, __u32 type)
 static __always_inline void measure(struct packet *packet)
 {
 	struct sk_buff *skb = packet->skb;
-	struct skb_shared_info *shared = AT(skb_shared_info, skb->head + skb->end);
-	__u32 size = shared->gso_size, headers;
+	struct skb_shared_info *shared = AT(skb_shared_info, OF(skb, head) + OF(skb, end));
+	__u32 size = OF(shared, gso_size), headers;
 
-	packet->bytes = skb->len - network_offset(skb);
+	packet->bytes = OF(skb, len) - network_offset(skb);
 	packet->packets = 1;
 	if (!size)
 		return;
-	headers = headers_length(skb, shared->gso_type);
+	headers = headers_length(skb, OF(shared, gso_type));
 	if (size == GSO_BY_FRAGS)
-		packet->packets = shared->gso_segs;
+		packet->packets = OF(shared, gso_segs);
 	else if (packet->bytes > headers)
 		packet->packets = (packet->bytes - headers + size - 1) / size;
 	if (!packet->packets)
