@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The few members of kernel structs that bpf/meter.bpf.c reads.  Where they are in the kernel that it is loaded into, and
+ * The few members of kernel structs that our programs read.  Where they are in the kernel that it is loaded into, and
  * whether they are there at all, is found out at that moment, from the kernel's own BTF (CO-RE): neither the machine that
  * builds nor the one that runs needs kernel headers.
  */
@@ -60,10 +60,14 @@ struct fib_alias {
 
 struct net_device {
 	char name[16];
+	struct {
+		struct net *net;
+	} nd_net; /* possible_net_t */
 };
 
 /* include/linux/skbuff.h */
 struct sk_buff {
+	struct net_device *dev;
 	unsigned int len;
 	__u16 network_header, transport_header, inner_transport_header;
 	unsigned int end;

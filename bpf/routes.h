@@ -15,7 +15,8 @@ static __always_inline struct hlist_node *table_of(struct net *net, __u32 id)
 {
 	bool many = bpf_core_field_exists(net->ipv4.fib_main);
 	__u32 bucket = many ? id : id & 1;
-	struct hlist_node *node = OF(AT(hlist_head, (__u64)OF(net, ipv4.fib_table_hash) + bucket * sizeof(void *)), first);
+	__u64 hash = (__u64)OF(net, ipv4.fib_table_hash);
+	struct hlist_node *node = OF(AT(hlist_head, hash + bucket * sizeof(void *)), first);
 
 	for (int i = 0; i < 8 && node; i++) {
 		if (OF(AT(fib_table, node), tb_id) == id)

@@ -14,12 +14,21 @@
 #define EBPF_FS "/sys/fs/bpf"
 #define EBPF_TOP EBPF_FS "/fipmeter"
 #define EBPF_PINS EBPF_TOP "/2" /* METER_LAYOUT */
+#define EBPF_PRIORITY (-450) /* NF_IP_PRI_RAW_BEFORE_DEFRAG: fragments as they are (linux/netfilter_ipv4.h) */
 
 enum ebpf_map { EBPF_PROGRAMS, EBPF_ROUTERS, EBPF_CLASSES, EBPF_ADDRESSES, EBPF_PREFIXES, EBPF_COUNTERS, EBPF_MAPS };
 
+/* By what the programs are called, for each packet of a namespace at netfilter's prerouting hook. */
+enum ebpf_place {
+	EBPF_PLACE_AUTO, /* the first that this kernel has */
+	EBPF_PLACE_LINK, /* a link of netfilter: kernel 6.4 */
+	EBPF_PLACE_RULE, /* a rule of nf_tables (ebpf_rule.h) */
+};
+
 struct ebpf_maps {
 	int fds[EBPF_MAPS];
-	struct meter_bpf *skeleton; /* our programs; NULL: only the maps are open */
+	enum ebpf_place place;      /* never auto */
+	struct bpf_object *object;  /* our programs; NULL: only the maps are open */
 	int lock;                   /* with our programs: held as long as they are */
 };
 
@@ -27,8 +36,13 @@ struct ebpf_maps {
 bool ebpf_maps_open(struct ebpf_maps **maps, GError **error);
 
 /* Makes what is not there, and has all routers run this version's program.  *maps may be open already.  Fails while another
- * process has them: what it knows of them must stay true. */
-bool ebpf_maps_load(struct ebpf_maps **maps, GError **error);
+ * process has them: what it knows of them must stay true.  What calls programs from another place counts nothing any more. */
+bool ebpf_maps_load(struct ebpf_maps **maps, enum ebpf_place wanted, GError **error);
+
+/* The program that is to be called; it counts by the one that is in force.  What the map is called in which that one is, so
+ * that nothing else is taken for ours: the kernel gives no two maps the same number at a time. */
+int ebpf_maps_hook(const struct ebpf_maps *maps);
+uint32_t ebpf_maps_programs(const struct ebpf_maps *maps); /* 0: it cannot be told */
 
 void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */
 

@@ -61,6 +61,17 @@ static const char *set_backend(struct config *config, const char *value)
 	return NULL;
 }
 
+static const char *set_ebpf_place(struct config *config, const char *value)
+{
+	static const char *const names[] = { "auto", "link", "rule", NULL };
+
+	if (!g_strv_contains(names, value))
+		return "auto, link or rule";
+	g_free(config->ebpf_place);
+	config->ebpf_place = g_strdup(value);
+	return NULL;
+}
+
 const char *config_judge_node(const char *value)
 {
 	for (const char *c = value; *c; c = g_utf8_next_char(c))
@@ -136,6 +147,7 @@ static const struct key {
 	{ "agent", "interval", set_interval },
 	{ "agent", "netns_dir", set_netns_dir },
 	{ "agent", "backend", set_backend },
+	{ "agent", "ebpf_place", set_ebpf_place },
 	{ "agent", "node", set_node },
 	{ "agent", "xtables_lock", set_xtables_lock },
 	{ "store", "path", set_state_dir },
@@ -340,6 +352,7 @@ struct config *config_new(void)
 	config->interval_s = 60;
 	config->netns_dir = g_strdup("/run/netns");
 	config->backend = g_strdup("auto");
+	config->ebpf_place = g_strdup("auto");
 	config->state_dir = g_strdup("/var/lib/fipmeter");
 	config->timezone = g_time_zone_new_utc();
 	config->keep_rows_days = 35;
@@ -363,6 +376,7 @@ void config_free(struct config *config)
 		return;
 	g_free(config->netns_dir);
 	g_free(config->backend);
+	g_free(config->ebpf_place);
 	g_free(config->node);
 	g_free(config->xtables_lock);
 	g_free(config->state_dir);

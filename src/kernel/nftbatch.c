@@ -15,7 +15,9 @@
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/xt_bpf.h>
 #include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MESSAGE_MAX (128 * 1024)
@@ -449,6 +451,20 @@ void nftrule_match_unknown_source(struct nftnl_rule *rule)
 	add_fib(rule, NFT_FIB_RESULT_OIF, NFTA_FIB_F_PRESENT | NFTA_FIB_F_SADDR);
 	compare(rule, NFT_CMP_EQ, &missing, sizeof missing);
 	match_type(rule, NFTA_FIB_F_SADDR, NFT_CMP_NEQ);
+}
+
+void nftrule_ask_program(struct nftnl_rule *rule, int program)
+{
+	struct nftnl_expr *expr = add_expr(rule, "match");
+	struct xt_bpf_info_v1 *info = calloc(1, sizeof *info); /* the expression frees it */
+
+	if (!info)
+		g_error("no memory for a rule");
+	info->mode = XT_BPF_MODE_FD_ELF;
+	info->fd = program;
+	nftnl_expr_set_str(expr, NFTNL_EXPR_MT_NAME, "bpf");
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_MT_REV, 1);
+	nftnl_expr_set(expr, NFTNL_EXPR_MT_INFO, info, sizeof *info);
 }
 
 void nftrule_count_by_map(struct nftnl_rule *rule, enum nftbatch_field field, const char *map)

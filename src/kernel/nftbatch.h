@@ -75,6 +75,9 @@ void nftrule_match_local(struct nftnl_rule *rule);    /* fib daddr type local */
  * own (fib saddr oif missing, fib saddr type != local). */
 void nftrule_match_unknown_source(struct nftnl_rule *rule);
 void nftrule_jump_by_map(struct nftnl_rule *rule, enum nftbatch_field field, const char *map); /* vmap */
+/* The program of bpf(2) (its descriptor, of a program for sockets) runs, and is asked whether the rule goes on: the match `bpf` of
+ * xtables, iptables-extensions(8).  The rule holds the program. */
+void nftrule_ask_program(struct nftnl_rule *rule, int program);
 void nftrule_count_by_map(struct nftnl_rule *rule, enum nftbatch_field field, const char *map);
 void nftrule_count(struct nftnl_rule *rule, const char *counter);
 void nftrule_verdict(struct nftnl_rule *rule, int verdict, const char *chain); /* NFT_RETURN, NFT_JUMP, NFT_GOTO */
