@@ -71,6 +71,7 @@ struct backend {
 	int priority;     /* of its hook at prerouting (linux/netfilter_ipv4.h) */
 	const char *list; /* the system's own command that lists the counters, inside the namespace ... */
 	bool list_outside; /* ... or outside, of all namespaces */
+	const char *stands; /* in words, by what it is called, as long as that is something; NULL: there is but one way */
 	const char *show; /* the same of some counters alone: how their names begin follows; NULL: only list does */
 	char *warning;    /* set by a call that is done and has something to tell all the same; the caller frees it */
 

@@ -3,10 +3,10 @@
  * The ebpf back end: a program at netfilter's prerouting hook, before fragments are put together, counts what is on the
  * wire into a map (bpf/meter.bpf.c).  It is called by a link, or where the kernel has none for it, by a rule.
  *
- * Maps and links are pinned, and a rule lives with its namespace, so all counts on while no agent runs.  What stands is read out of the maps once, and
- * changed together with them (ebpf_standing.h).  Addresses change one by one; classes and local prefixes together with the
- * gateway address by one write, which leads to a table of prefixes that was made before.  The entries of the table before
- * go when no packet looks at them any more: at bury().
+ * Maps and links are pinned, and a rule lives with its namespace, so all counts on while no agent runs.  What stands is
+ * read out of the maps once, and changed together with them (ebpf_standing.h).  Addresses change one by one; classes and
+ * local prefixes together with the gateway address by one write, which leads to a table of prefixes that was made before.
+ * The entries of the table before go when no packet looks at them any more: at bury().
  *
  * A pinned link keeps its namespace alive, and the counters are in no namespace at all: hence leave() and remains().
  */
@@ -27,6 +27,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define BEHIND " at prerouting, behind a policer at a device's ingress"
+
 struct ebpf {
 	struct backend backend;
 	struct ebpf_maps *maps; /* NULL: nothing of ours is there */
@@ -39,6 +41,7 @@ struct ebpf {
 
 static void forget(struct ebpf *ebpf)
 {
+	ebpf->backend.stands = NULL;
 	g_clear_pointer(&ebpf->maps, ebpf_maps_close);
 	g_clear_pointer(&ebpf->standings, standings_free);
 }
@@ -67,6 +70,8 @@ static bool load_maps(struct ebpf *ebpf, GError **error)
 	if (lock < 0)
 		return false;
 	done = ebpf_maps_load(&ebpf->maps, ebpf->wanted, error) && open_maps(ebpf, error);
+	if (done)
+		ebpf->backend.stands = ebpf->maps->place == EBPF_PLACE_RULE ? "a rule calls it" BEHIND : "a link calls it" BEHIND;
 	bpffs_unlock(lock);
 	return done;
 }

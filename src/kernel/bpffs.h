@@ -32,4 +32,7 @@ int bpffs_link_prerouting(int ns_fd, int program, int32_t priority, GError **err
 /* Can this kernel do so?  Tried in the namespace with a program that lets everything pass, and undone. */
 bool bpffs_try_prerouting(int ns_fd, GError **error);
 
+/* The same by a rule of nf_tables that asks a program for sockets (nftbatch.h). */
+bool bpffs_try_rule(int ns_fd, GError **error);
+
 #endif

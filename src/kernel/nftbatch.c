@@ -17,7 +17,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/xt_bpf.h>
 #include <net/if.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MESSAGE_MAX (128 * 1024)
@@ -456,10 +455,8 @@ void nftrule_match_unknown_source(struct nftnl_rule *rule)
 void nftrule_ask_program(struct nftnl_rule *rule, int program)
 {
 	struct nftnl_expr *expr = add_expr(rule, "match");
-	struct xt_bpf_info_v1 *info = calloc(1, sizeof *info); /* the expression frees it */
+	struct xt_bpf_info_v1 *info = g_new0(struct xt_bpf_info_v1, 1); /* the expression frees it, by free(3): the same as g_free() */
 
-	if (!info)
-		g_error("no memory for a rule");
 	info->mode = XT_BPF_MODE_FD_ELF;
 	info->fd = program;
 	nftnl_expr_set_str(expr, NFTNL_EXPR_MT_NAME, "bpf");

@@ -3,6 +3,7 @@
 is in test_ebpf.py.
 """
 
+import json
 import time
 
 import pins
@@ -32,6 +33,17 @@ def test_where_there_is_a_link_it_is_taken_unless_a_rule_is_asked_for(lab, meter
     take(meter, asked)
     meter.once()
     assert not pins.rules(lab) and len(pins.links(lab)) == 2
+
+
+@pytest.mark.parametrize("asked", ["link", "rule"])
+def test_doctor_and_status_say_what_calls_the_programs_and_on_which_side_of_a_policer(lab, meter, asked):
+    take(meter, asked)
+    meter.start()
+    checks = json.loads(meter.command("doctor", "--all", "-o", "json", status=(0, 1, 4)).stdout)["findings"]
+    said = [check["text"] for check in checks if (check["check"], check["about"]) == ("kernel", "ebpf")]
+    where = "at prerouting, behind a policer at a device's ingress"
+    assert said == [f"works here (BTF, and a {asked} {where})"]
+    wait_for(lambda: f"a {asked} calls it {where}" in meter.command("status").stdout, "the agent to tell")
 
 
 def test_the_place_changes_with_a_gap_and_without_an_overlap(lab, meter):
