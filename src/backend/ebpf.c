@@ -97,18 +97,13 @@ static bool find(struct ebpf *ebpf, const struct place *place, uint64_t *cookie,
 
 static bool calls_stand(const struct ebpf *ebpf, const struct place *place, uint64_t cookie, bool *stand, GError **error)
 {
-	bool has_rule;
-
 	if (ebpf->maps->place == EBPF_PLACE_RULE)
 		return ebpf_rule_stands(ebpf->maps, place, stand, error);
 	*stand = ebpf_link_stands(cookie);
-	if (!ebpf_rule_is_there(place, &has_rule, error))
-		return false;
-	*stand = *stand && !has_rule;
 	return true;
 }
 
-/* Two of them would count twice, but no more than one leads to programs (ebpf_maps_load()): the other is only a remainder. */
+/* A link beside a rule would count twice, but no more than one leads to programs (ebpf_maps_load()): the other is only left. */
 static bool make_calls(const struct ebpf *ebpf, const struct place *place, uint64_t cookie, GError **error)
 {
 	bool stand;
@@ -117,8 +112,7 @@ static bool make_calls(const struct ebpf *ebpf, const struct place *place, uint6
 		return stand;
 	if (ebpf->maps->place == EBPF_PLACE_RULE)
 		return ebpf_link_drop(cookie, error) && ebpf_rule_make(ebpf->maps, place, error);
-	return ebpf_rule_drop(place, error) &&
-	       (ebpf_link_stands(cookie) || ebpf_link_make(ebpf->maps, place->ns_fd, cookie, error));
+	return ebpf_rule_drop(place, error) && ebpf_link_make(ebpf->maps, place->ns_fd, cookie, error);
 }
 
 /* ---- reading ---- */

@@ -21,9 +21,14 @@ static char *comment_of(const struct ebpf_maps *maps)
 
 bool ebpf_rule_is_there(const struct place *place, bool *is_there, GError **error)
 {
+	g_autoptr(GError) refusal = NULL;
+
 	*is_there = false;
-	return !place->netfilter || nftables_has_table(place->netfilter, NFPROTO_IPV4, EBPF_RULE_TABLE, is_there, error) ||
-	       backend_refuse(error);
+	if (!place->netfilter || nftables_has_table(place->netfilter, NFPROTO_IPV4, EBPF_RULE_TABLE, is_there, &refusal) ||
+	    g_error_matches(refusal, NETLINK_ERROR, NETLINK_ERROR_UNSUPPORTED)) /* a kernel for links alone */
+		return true;
+	g_propagate_error(error, g_steal_pointer(&refusal));
+	return backend_refuse(error);
 }
 
 struct found {
@@ -59,11 +64,16 @@ bool ebpf_rule_stands(const struct ebpf_maps *maps, const struct place *place, b
 	return true;
 }
 
-static bool commit(struct nftbatch *batch, const struct place *place, GError **error)
+/* Frees the batch.  *missing: it was refused as something is not there. */
+static bool commit(struct nftbatch *batch, const struct place *place, bool *missing, GError **error)
 {
-	bool done = nftbatch_commit(batch, place->netfilter, error);
+	g_autoptr(GError) refusal = NULL;
+	bool done = nftbatch_commit(batch, place->netfilter, &refusal);
 
 	nftbatch_free(batch);
+	*missing = g_error_matches(refusal, NETLINK_ERROR, NETLINK_ERROR_MISSING);
+	if (!done)
+		g_propagate_error(error, g_steal_pointer(&refusal));
 	return done || backend_refuse(error);
 }
 
@@ -72,7 +82,7 @@ bool ebpf_rule_make(const struct ebpf_maps *maps, const struct place *place, GEr
 	g_autofree char *comment = comment_of(maps);
 	struct nftbatch *batch;
 	struct nftnl_rule *rule;
-	bool is_there;
+	bool is_there, missing;
 
 	if (!ebpf_rule_is_there(place, &is_there, error))
 		return false;
@@ -85,16 +95,20 @@ bool ebpf_rule_make(const struct ebpf_maps *maps, const struct place *place, GEr
 	nftrule_ask_program(rule, ebpf_maps_hook(maps));
 	nftbatch_add_rule(batch, rule);
 	nftnl_rule_free(rule);
-	if (commit(batch, place, error))
+	if (commit(batch, place, &missing, error))
 		return true;
-	g_prefix_error(error, "(it takes nft_compat and xt_bpf) ");
+	if (missing && error) { /* a lack of the kernel, and no change, after which it would be looked at again */
+		(*error)->code = BACKEND_ERROR_FAILED;
+		g_prefix_error(error, "it takes nft_compat and xt_bpf: ");
+	}
 	return false;
 }
 
 bool ebpf_rule_drop(const struct place *place, GError **error)
 {
+	g_autoptr(GError) refusal = NULL;
 	struct nftbatch *batch;
-	bool is_there;
+	bool is_there, missing;
 
 	if (!ebpf_rule_is_there(place, &is_there, error))
 		return false;
@@ -102,5 +116,8 @@ bool ebpf_rule_drop(const struct place *place, GError **error)
 		return true;
 	batch = nftbatch_new(EBPF_RULE_TABLE);
 	nftbatch_delete_table(batch);
-	return commit(batch, place, error);
+	if (commit(batch, place, &missing, &refusal) || missing)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&refusal));
+	return false;
 }
