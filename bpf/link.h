@@ -26,6 +26,33 @@ static __always_inline __u32 first_letters(const struct net_device *device)
 	return *(const __u32 *)device->name;
 }
 
+/* Where the IP header begins, seen from skb->data.  In one piece of 64 bits: the verifier takes a pointer in no other. */
+static __always_inline __u32 network_offset(struct sk_buff *skb)
+{
+	__u64 offset = (__u64)skb->head + skb->network_header - (__u64)skb->data;
+
+	barrier_var(offset);
+	return offset;
+}
+
+static __always_inline void ends(struct sk_buff *skb, __u32 *source, __u32 *destination)
+{
+	const struct iphdr *ip = AT(iphdr, skb->head + skb->network_header);
+
+	*source = ip->saddr;
+	*destination = ip->daddr;
+}
+
+static __always_inline __u32 length_from(struct sk_buff *skb)
+{
+	return skb->len - network_offset(skb);
+}
+
+static __always_inline __u32 segment_size(struct sk_buff *skb)
+{
+	return AT(skb_shared_info, skb->head + skb->end)->gso_size;
+}
+
 static __always_inline __u32 tcp_length(struct sk_buff *skb, __u32 at)
 {
 	struct bpf_dynptr content;

@@ -4,7 +4,8 @@
  *
  * Who includes this has said before how its programs look into the kernel, which is not the same for all kinds of programs
  * (link.h): AT(type, address), a pointer to a struct of kernel.h; OF(pointer, member), what is there; first_letters() of a
- * device's name; tcp_length(), in bytes, of the TCP header that begins so many bytes behind the beginning of skb->data.
+ * device's name; of a packet its two ends(), its length_from() the IP header on, its segment_size(), 0 where it is no more than
+ * one, and tcp_length(), in bytes, of the TCP header that begins so many bytes behind the beginning of skb->data.
  */
 #ifndef FIPMETER_BPF_PACKET_H
 #define FIPMETER_BPF_PACKET_H
@@ -24,15 +25,6 @@ struct packet {
 	bool usual_source, usual_destination;
 	__u64 bytes, packets; /* on the wire */
 };
-
-/* Where the IP header begins, seen from skb->data.  In one piece of 64 bits: the verifier takes a pointer in no other. */
-static __always_inline __u32 network_offset(struct sk_buff *skb)
-{
-	__u64 offset = (__u64)OF(skb, head) + OF(skb, network_header) - (__u64)OF(skb, data);
-
-	barrier_var(offset);
-	return offset;
-}
 
 /* How many bytes behind the network header begin each segment: its own headers.  As skb_gso_network_seglen() in
  * net/core/gso.c.  What a fragment of a UDP datagram that is yet to be split has is the IP header alone. */
@@ -56,13 +48,14 @@ static __noinline __u32 headers_length(struct sk_buff *skb, __u32 type)
 static __always_inline void measure(struct packet *packet)
 {
 	struct sk_buff *skb = packet->skb;
-	struct skb_shared_info *shared = AT(skb_shared_info, OF(skb, head) + OF(skb, end));
-	__u32 size = OF(shared, gso_size), headers;
+	__u32 size = segment_size(skb), headers;
+	struct skb_shared_info *shared;
 
-	packet->bytes = OF(skb, len) - network_offset(skb);
+	packet->bytes = length_from(skb);
 	packet->packets = 1;
 	if (!size)
 		return;
+	shared = AT(skb_shared_info, OF(skb, head) + OF(skb, end));
 	headers = headers_length(skb, OF(shared, gso_type));
 	if (size == GSO_BY_FRAGS)
 		packet->packets = OF(shared, gso_segs);

@@ -253,13 +253,10 @@ static __always_inline void meter(struct sk_buff *skb, const struct net_device *
 	struct packet packet = { .skb = skb, .net = net };
 	enum device device = device_kind(in_by);
 	struct share in = { .counts = false }, more = { .counts = false };
-	const struct iphdr *ip;
 
 	if (device == DEVICE_NONE)
 		return;
-	ip = AT(iphdr, OF(skb, head) + OF(skb, network_header));
-	packet.source = OF(ip, saddr);
-	packet.destination = OF(ip, daddr);
+	ends(skb, &packet.source, &packet.destination);
 	if (!find_router(&packet))
 		return;
 	packet.generation = generation_of(packet.net);
