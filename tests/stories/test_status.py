@@ -84,8 +84,8 @@ def test_a_standby_and_a_gap_are_shown(lab, meter):
     start(meter)
     lab.standby("r5")
     wait_for(lambda: of(meter, "r5")["role"] == "standby", "the standby to be seen")
-    lab.run("r1", ["sh", "-c", "nft delete table ip fipmeter || rm -r /sys/fs/bpf/fipmeter || "
-                     "iptables-legacy -t mangle -F PREROUTING"])
+    lab.run("r1", ["sh", "-c", "nft delete table ip fipmeter || nft delete table ip fipmeter_ebpf || "
+                     "rm -r /sys/fs/bpf/fipmeter || iptables-legacy -t mangle -F PREROUTING"])
     meter.sample()
     gap = next(gap for gap in of(meter, "r1")["gaps"] if not gap["address"])
     assert gap["reason"] and gap["start"] < gap["end"]
