@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The few members of kernel structs that our programs read.  Where they are in the kernel that it is loaded into, and
+ * The few members of kernel structs that the programs read.  Where they are in the kernel that it is loaded into, and
  * whether they are there at all, is found out at that moment, from the kernel's own BTF (CO-RE): neither the machine that
  * builds nor the one that runs needs kernel headers.
  */
@@ -58,17 +58,22 @@ struct fib_alias {
 	__u8 fa_type, fa_slen;
 };
 
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 struct net_device {
 	char name[16];
-	struct {
-		struct net *net;
-	} nd_net; /* possible_net_t */
+	int ifindex;
+	possible_net_t nd_net;
 };
 
 /* include/linux/skbuff.h */
 struct sk_buff {
 	struct net_device *dev;
-	unsigned int len;
+	unsigned int len, data_len;
+	int skb_iif;     /* the device that it came in by; 0: it was made here */
+	__u16 protocol;  /* network byte order */
 	__u16 network_header, transport_header, inner_transport_header;
 	unsigned int end;
 	unsigned char *head, *data;
@@ -76,6 +81,10 @@ struct sk_buff {
 
 struct iphdr {
 	__u32 saddr, daddr; /* network byte order */
+};
+
+struct tcphdr {
+	__u16 doff : 4;
 };
 
 struct skb_shared_info {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How a program at a netfilter link looks into the kernel (packet.h): what it is given it may follow, and what it finds so is
- * of a type that the verifier knows; anything else it casts.
+ * How a program at a netfilter link, or at a trace point, looks into the kernel (packet.h): what it is given it may follow, and
+ * what it finds so is of a type that the verifier knows; anything else it casts.  Who includes this has tcp_length() of his own.
  */
 #ifndef FIPMETER_BPF_LINK_H
 #define FIPMETER_BPF_LINK_H
@@ -13,10 +13,8 @@
 
 #include "kernel.h"
 
-/* Kernel functions, 6.4 and later: kernel/bpf/helpers.c. */
+/* A kernel function, 6.2 and later: kernel/bpf/helpers.c. */
 extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
-extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *dynptr) __ksym;
-extern void *bpf_dynptr_slice(const struct bpf_dynptr *dynptr, __u32 offset, void *buffer, __u32 size) __ksym;
 
 #define AT(type, address) ((struct type *)bpf_rdonly_cast((const void *)(address), bpf_core_type_id_kernel(struct type)))
 #define OF(pointer, member) ((pointer)->member)
@@ -51,17 +49,6 @@ static __always_inline __u32 length_from(struct sk_buff *skb)
 static __always_inline __u32 segment_size(struct sk_buff *skb)
 {
 	return AT(skb_shared_info, skb->head + skb->end)->gso_size;
-}
-
-static __always_inline __u32 tcp_length(struct sk_buff *skb, __u32 at)
-{
-	struct bpf_dynptr content;
-	__u8 buffer[14], *tcp;
-
-	if (bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &content))
-		return 20;
-	tcp = bpf_dynptr_slice(&content, at, buffer, sizeof buffer);
-	return tcp ? (tcp[12] >> 4) * 4 : 20;
 }
 
 #endif

@@ -11,6 +11,21 @@
 #include "link.h"
 #include "truth.h"
 
+/* Kernel functions, 6.4 and later: kernel/bpf/helpers.c. */
+extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *dynptr) __ksym;
+extern void *bpf_dynptr_slice(const struct bpf_dynptr *dynptr, __u32 offset, void *buffer, __u32 size) __ksym;
+
+static __always_inline __u32 tcp_length(struct sk_buff *skb, __u32 at)
+{
+	struct bpf_dynptr content;
+	__u8 buffer[14], *tcp;
+
+	if (bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &content))
+		return 20;
+	tcp = bpf_dynptr_slice(&content, network_offset(skb) + at, buffer, sizeof buffer);
+	return tcp ? (tcp[12] >> 4) * 4 : 20;
+}
+
 SEC("netfilter")
 int meter_count(struct bpf_nf_ctx *ctx)
 {

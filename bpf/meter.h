@@ -39,7 +39,7 @@ struct meter_router {
 	__u64 cookie;                  /* whose it is */
 	__u32 version;
 	__u32 slot;
-	__u32 table;                   /* 0: nothing counts; the highest bit says METER_HAS_UNATTRIBUTED */
+	__u32 table;                   /* 0: nothing counts; the highest bits say METER_HAS_UNATTRIBUTED, METER_OUT_SENT */
 	__u32 gateway;                 /* 0: no SNAT rule */
 	__u32 first, last;             /* in host byte order: all floating IPs are in here */
 	__u32 usual;                   /* the class of ... */
@@ -53,6 +53,8 @@ struct meter_router {
 	char directory[METER_DIRECTORY_LEN]; /* where that name is: the file system and inode of the netns directory */
 };
 #define METER_HAS_UNATTRIBUTED (1U << 31)
+#define METER_OUT_SENT (1U << 30) /* `out` counts where it is sent: bpf/sent.bpf.c */
+#define METER_TABLE (METER_OUT_SENT - 1)
 
 /* classes: the names of the numbers; one that is given stays. */
 struct meter_class {
@@ -100,5 +102,19 @@ struct meter_counter_key {
 struct meter_counts {
 	__u64 in_bytes, in_packets, out_bytes, out_packets;
 };
+
+/* ---- bpf/sent.bpf.c ---- */
+
+#define METER_SENT_DEVICES (1 << 16)
+
+/* sent_seen: how many packets an external device has sent under the eyes of the program.  sent_told: how many more it had
+ * sent by its own statistics when that was last settled; user space writes it. */
+struct meter_device_key {
+	__u64 cookie;
+	__u32 index; /* of the device */
+	__u32 zero;
+};
+
+/* sent_waits: cookie -> until then (boot clock, ns) `out` counts nowhere: what waits in a queue was counted already. */
 
 #endif

@@ -4,8 +4,8 @@
  *
  * Who includes this has said before how its programs look into the kernel, which is not the same for all kinds of programs
  * (link.h): AT(type, address), a pointer to a struct of kernel.h; OF(pointer, member), what is there; first_letters() of a
- * device's name; of a packet its two ends(), its length_from() the IP header on, its segment_size(), 0 where it is no more than
- * one, and tcp_length(), in bytes, of the TCP header that begins so many bytes behind the beginning of skb->data.
+ * device's name; of a packet its two ends(), its length_from() the IP header on, and its segment_size(), 0 where it is no more
+ * than one.
  */
 #ifndef FIPMETER_BPF_PACKET_H
 #define FIPMETER_BPF_PACKET_H
@@ -20,11 +20,14 @@ struct packet {
 	__u32 slot, table, gateway;
 	__u32 first, last, usual; /* as in struct meter_router */
 	__u32 generation;         /* of the namespace's routes */
-	bool unattributed;
+	bool unattributed, sent;  /* sent: `out` counts where it is sent */
 	__u32 source, destination;
 	bool usual_source, usual_destination;
 	__u64 bytes, packets; /* on the wire */
 };
+
+/* The length, in bytes, of the TCP header that begins so far behind the network header.  Each program has its own way to it. */
+static __always_inline __u32 tcp_length(struct sk_buff *skb, __u32 at);
 
 /* How many bytes behind the network header begin each segment: its own headers.  As skb_gso_network_seglen() in
  * net/core/gso.c.  What a fragment of a UDP datagram that is yet to be split has is the IP header alone. */
@@ -40,7 +43,7 @@ static __noinline __u32 headers_length(struct sk_buff *skb, __u32 type)
 		at = OF(skb, inner_transport_header) - network;
 	if (!(type & (GSO_TCPV4 | GSO_TCPV6)))
 		return at;
-	return at + tcp_length(skb, network_offset(skb) + at);
+	return at + tcp_length(skb, at);
 }
 
 /* Never by the IP header's length, which is 0 in packets of more than 64 KiB; and not by gso_segs alone, which may be 0

@@ -165,6 +165,19 @@ static __always_inline bool judge_source(const struct packet *packet, struct sid
 	return true;
 }
 
+/* Rows 3 and 4: whose is it?  owner: the floating IP; 0: none. */
+static __always_inline void set_out(const struct packet *packet, __u32 owner, __u32 class_id, struct share *out)
+{
+	if (owner) /* row 3 */
+		set_share(out, KIND_FLOATING, owner, class_id, true);
+	else if (packet->unattributed) /* row 4 */
+		set_share(out, KIND_UNATTRIBUTED, 0, class_id, true);
+	else if (packet->gateway && packet->destination != packet->gateway) /* row 4 */
+		set_share(out, KIND_GATEWAY, packet->gateway, class_id, true);
+}
+
+/* Where `out` counts where it is sent, that is not here; but what is `in` of an address of this same router is sent by no
+ * external device. */
 static __always_inline void judge_internal(const struct packet *packet, struct share *in, struct share *out)
 {
 	struct side from, to;
@@ -174,15 +187,38 @@ static __always_inline void judge_internal(const struct packet *packet, struct s
 		return;
 	judge_in(packet, from.local && !owner, in);
 	in->class_id = from.class_id;
-	if (!from.local || !classify(packet, packet->destination, packet->usual_destination, &to) || to.local ||
+	if ((packet->sent && !in->counts) || !from.local)
+		return;
+	if (!classify(packet, packet->destination, packet->usual_destination, &to) || to.local ||
 	    !is_routed(packet, packet->source, from.local, from.mark, from.what))
 		return;
-	if (owner) /* row 3 */
-		set_share(out, KIND_FLOATING, owner, to.class_id, true);
-	else if (packet->unattributed) /* row 4 */
-		set_share(out, KIND_UNATTRIBUTED, 0, to.class_id, true);
-	else if (packet->gateway && packet->destination != packet->gateway) /* row 4 */
-		set_share(out, KIND_GATEWAY, packet->gateway, to.class_id, true);
+	set_out(packet, owner, to.class_id, out);
+}
+
+/* Is it from a fixed address that nothing has translated?  False: it is, but of a prefix that is not routed. */
+static __always_inline bool judge_untranslated(const struct packet *packet, __u32 *owner)
+{
+	struct side from;
+
+	if (judge_source(packet, &from, owner) && from.local)
+		return is_routed(packet, packet->source, from.local, from.mark, from.what);
+	*owner = 0;
+	return packet->gateway;
+}
+
+/* Rows 3 and 4 of a packet from inside that leaves, behind NAT: its source is the address that it counts for.  What leaves by
+ * a translation that has been taken away counts for the gateway address, as where it comes in. */
+static __always_inline void judge_sent(const struct packet *packet, struct share *out)
+{
+	__u32 host = bpf_ntohl(packet->source), owner = 0, local;
+	struct side to;
+
+	if (host >= packet->first && host <= packet->last)
+		address_of(packet, packet->source, METER_PUBLIC, &owner, &local);
+	if (!owner && (!packet->gateway || packet->source != packet->gateway) && !judge_untranslated(packet, &owner))
+		return;
+	if (classify(packet, packet->destination, packet->usual_destination, &to) && !to.local)
+		set_out(packet, owner, to.class_id, out);
 }
 
 enum device { DEVICE_NONE, DEVICE_EXTERNAL, DEVICE_INTERNAL };
@@ -241,7 +277,8 @@ static __always_inline bool find_router(struct packet *packet)
 		if (!take_router(packet, router, cookie))
 			continue;
 		packet->unattributed = packet->table & METER_HAS_UNATTRIBUTED;
-		packet->table &= ~METER_HAS_UNATTRIBUTED;
+		packet->sent = packet->table & METER_OUT_SENT;
+		packet->table &= METER_TABLE;
 		return packet->table;
 	}
 	return false;

@@ -62,7 +62,7 @@ bool backend_refuse(GError **error)
 }
 
 /* The smallest router that needs every kind of object. */
-static struct plan *sample_plan(void)
+static struct plan *sample_plan(bool out_sent)
 {
 	SCOPED(router) *router = router_new("probe", "probe");
 	struct classes *classes = classes_new();
@@ -75,13 +75,14 @@ static struct plan *sample_plan(void)
 	g_array_append_val(router->floating, floating);
 	g_array_append_val(router->local, local);
 	plan = plan_make(router, classes);
+	plan->out_sent = out_sent;
 	classes_free(classes);
 	return plan;
 }
 
-static bool try_in(struct backend *backend, const struct place *place, GError **error)
+static bool try_in(struct backend *backend, const struct place *place, bool out_sent, GError **error)
 {
-	SCOPED(plan) *plan = sample_plan();
+	SCOPED(plan) *plan = sample_plan(out_sent);
 	SCOPED(snapshot) *empty = snapshot_new();
 	SCOPED(snapshot) *found = NULL;
 	g_autofree char *tag = backend_new_tag();
@@ -99,7 +100,7 @@ static bool try_in(struct backend *backend, const struct place *place, GError **
 	return backend->remove(backend, place, error);
 }
 
-bool backend_probe(struct backend *backend, GError **error)
+bool backend_probe(struct backend *backend, bool out_sent, GError **error)
 {
 	struct place place = { .ns_fd = netns_new(error), .ns = "(a namespace made to try it)", .alone = true };
 	bool works = false;
@@ -108,7 +109,7 @@ bool backend_probe(struct backend *backend, GError **error)
 		return false;
 	place.netfilter = netlink_open(place.ns_fd, NETLINK_NETFILTER, error);
 	if (place.netfilter)
-		works = try_in(backend, &place, error);
+		works = try_in(backend, &place, out_sent, error);
 	place_close(&place);
 	if (!works)
 		g_prefix_error(error, "back end %s does not work here: ", backend->name);

@@ -20,6 +20,10 @@
  * subnets, he must not choose his price.  Rows 3 to 5 also ask that the namespace can route s at this moment: on an
  * HA standby, whose addresses and routes are gone, nothing counts without any reaction of ours.
  *
+ * By a plan that says out_sent rows 3 and 4 count where an external device is given the packet to send, for its source and
+ * destination there, if it came in by another device; packets that are `in` of an address of the same router, too, count as
+ * ever: they never get there.
+ *
  * Counting is lossless across every change: counters are created exclusively and at 0, never zeroed, and removed only
  * after they have stopped matching and were read (core/ledger.h says in which order the caller acts).
  */
@@ -29,6 +33,7 @@
 #include "core/model.h"
 
 struct netlink;
+struct traffic;
 
 #define BACKEND_ERROR (g_quark_from_static_string("fipmeter-backend"))
 enum backend_error {
@@ -71,6 +76,7 @@ struct backend {
 	int priority;     /* of its hook at prerouting (linux/netfilter_ipv4.h) */
 	const char *list; /* the system's own command that lists the counters, inside the namespace ... */
 	bool list_outside; /* ... or outside, of all namespaces */
+	bool sends;       /* it can count `out` where it is sent (struct plan: out_sent) */
 	const char *stands; /* in words, by what it is called, as long as that is something; NULL: there is but one way */
 	const char *show; /* the same of some counters alone: how their names begin follows; NULL: only list does */
 	char *warning;    /* set by a call that is done and has something to tell all the same; the caller frees it */
@@ -78,6 +84,12 @@ struct backend {
 	/* What of ours is in the namespace, with the counters' values.  NULL on failure.  The caller frees.
 	 * Its member former: a second generation that has stopped matching, or never began to, and waits for bury(). */
 	struct snapshot *(*read)(struct backend *backend, const struct place *place, GError **error);
+
+	/* Where `out` counts where it is sent: holds what was seen of that against what the devices say (traffic: read after
+	 * snapshot and after the last call), and tells in snapshot->unseen if something was missed.  again: read once more, it
+	 * is known more exactly.  NULL: there is no such thing. */
+	bool (*check)(struct backend *backend, const struct place *place, const struct traffic *traffic,
+	              struct snapshot *snapshot, bool *again, GError **error);
 
 	/* What would a sync() have to do?  found is what read() told last. */
 	bool (*compare)(struct backend *backend, const struct place *place, const struct plan *plan,
@@ -131,8 +143,8 @@ struct backend *backend_ebpf_new(const char *netns_dir, const char *place); /* a
 /* read(), again where somebody changed something meanwhile; but not for ever. */
 struct snapshot *backend_read_settled(struct backend *backend, const struct place *place, GError **error);
 
-/* Can this kernel do it?  Tried for real in a namespace that is thrown away. */
-bool backend_probe(struct backend *backend, GError **error);
+/* Can this kernel do it (out_sent: and count `out` where it is sent)?  Tried for real in a namespace that is thrown away. */
+bool backend_probe(struct backend *backend, bool out_sent, GError **error);
 
 /* For back ends: puts what netlink said into the words of this interface.  Returns false. */
 bool backend_refuse(GError **error);

@@ -15,6 +15,7 @@
 #include "backend/ebpf_change.h"
 #include "backend/ebpf_maps.h"
 #include "backend/ebpf_rule.h"
+#include "backend/ebpf_sent.h"
 #include "backend/ebpf_standing.h"
 #include "core/plan.h"
 #include "kernel/bpffs.h"
@@ -168,12 +169,46 @@ static struct snapshot *ebpf_read(struct backend *backend, const struct place *p
 	snapshot->intact = !standing->router.going && standing->router.table && ebpf_maps_keep(ebpf->maps) &&
 	                   calls && ebpf_maps_count(ebpf->maps) && !has_lost(ebpf, standing) &&
 	                   ebpf_change_stands(ebpf->maps, standing);
+	snapshot->out_sent = standing_is_sent(standing);
+	snapshot->intact = snapshot->intact && (!snapshot->out_sent || ebpf_sent_stands(ebpf->maps));
 	if (!standing->router.going) {
 		snapshot->generation = g_strdup(standing->router.tag);
 		read_counters(ebpf, standing, snapshot);
 	}
 	snapshot->at = clock_now();
 	return snapshot;
+}
+
+static char *describe_unseen(const struct ebpf_unseen *unseen, bool has_waited)
+{
+	if (unseen->packets)
+		return g_strdup_printf("out: %" G_GUINT64_FORMAT " packets that its external devices sent were not seen", unseen->packets);
+	if (unseen->gone)
+		return g_strdup("out: an external device went before it was asked whether all that it had sent was seen");
+	if (unseen->unknown)
+		return g_strdup("out: whether all that was sent was seen is not known, the external device is of a kind that does not tell");
+	return has_waited ? g_strdup("out: what waited in the queue was counted where it came in, and what followed not at all") : NULL;
+}
+
+static bool ebpf_check(struct backend *backend, const struct place *place, const struct traffic *traffic,
+                       struct snapshot *snapshot, bool *again, GError **error)
+{
+	struct ebpf *ebpf = (struct ebpf *)backend;
+	struct standing *standing;
+	struct ebpf_unseen unseen;
+	uint64_t cookie;
+
+	*again = false;
+	if (!find(ebpf, place, &cookie, &standing, error))
+		return false;
+	if (!standing || !standing_is_sent(standing))
+		return true;
+	if (!ebpf_sent_compare(ebpf->maps, cookie, traffic, &unseen, error))
+		return false;
+	*again = !unseen.exact || unseen.packets; /* one may be just on its way between the device and the program */
+	g_free(snapshot->unseen);
+	snapshot->unseen = describe_unseen(&unseen, ebpf_sent_has_waited(ebpf->maps, cookie));
+	return true;
 }
 
 /* ---- changing ---- */
@@ -193,6 +228,8 @@ static bool ebpf_compare(struct backend *backend, const struct place *place, con
 		return false;
 	if (!standing)
 		return true;
+	if (standing_is_sent(standing) && !ebpf_sent_make(ebpf->maps, error)) /* this version's programs */
+		return false;
 	if (!standing->plan && ebpf_change_is_none(standing, plan))
 		standing->plan = g_strdup(digest);
 	if (!g_strcmp0(standing->plan, digest))
@@ -230,6 +267,28 @@ static bool make_router(struct ebpf *ebpf, const struct place *place, uint64_t c
 	return false;
 }
 
+/* What counts `out` where it is sent runs before a router asks for it, ... */
+static bool make_sent(const struct ebpf *ebpf, const struct standing *standing, bool queued, GError **error)
+{
+	bool turns = standing_table(standing) && !standing_is_sent(standing);
+
+	return ebpf_sent_make(ebpf->maps, error) &&
+	       (!(queued || turns) || ebpf_sent_wait(ebpf->maps, standing->cookie, error));
+}
+
+/* ... and as long as one does. */
+static void drop_sent(const struct ebpf *ebpf)
+{
+	GHashTableIter each;
+	void *item;
+
+	g_hash_table_iter_init(&each, ebpf->standings->routers);
+	while (g_hash_table_iter_next(&each, NULL, &item))
+		if (standing_is_sent(item))
+			return;
+	ebpf_sent_drop(ebpf->maps);
+}
+
 static bool sync_maps(struct ebpf *ebpf, const struct place *place, const struct plan *plan, const char *tag,
                       const struct snapshot *found, GError **error)
 {
@@ -248,8 +307,12 @@ static bool sync_maps(struct ebpf *ebpf, const struct place *place, const struct
 	}
 	if (!standing && !make_router(ebpf, place, cookie, tag, &standing, error))
 		return false;
-	return ebpf_change_apply(ebpf->maps, ebpf->standings, standing, plan, error) &&
-	       make_calls(ebpf, place, cookie, error);
+	if (plan->out_sent && !make_sent(ebpf, standing, plan->queued, error))
+		return false;
+	if (!ebpf_change_apply(ebpf->maps, ebpf->standings, standing, plan, error))
+		return false;
+	drop_sent(ebpf);
+	return make_calls(ebpf, place, cookie, error);
 }
 
 static bool keep(const struct ebpf *ebpf, GError **error)
@@ -302,7 +365,9 @@ static bool ebpf_bury(struct backend *backend, const struct place *place, const 
 	if (!find(ebpf, place, &cookie, &standing, error))
 		return false;
 	return !standing || (ebpf_change_drop_old(ebpf->maps, standing, error) &&
-	                     ebpf_change_bury(ebpf->maps, standing, plan, found, error));
+	                     ebpf_change_bury(ebpf->maps, standing, plan, found, error) &&
+	                     (!standing_is_sent(standing) ||
+	                      ebpf_sent_settle(ebpf->maps, cookie, found->at.boot_us, error)));
 }
 
 /* ---- going ---- */
@@ -347,9 +412,10 @@ static bool ebpf_remove(struct backend *backend, const struct place *place, GErr
 		return false;
 	if (!standing)
 		return true;
-	if (!ebpf_change_remove(ebpf->maps, ebpf->standings, standing, error))
+	if (!ebpf_change_remove(ebpf->maps, ebpf->standings, standing, error) || !ebpf_sent_forget(ebpf->maps, cookie, error))
 		return false;
 	standings_forget(ebpf->standings, standing);
+	drop_sent(ebpf);
 	return remove_rest(ebpf, error);
 }
 
@@ -407,9 +473,9 @@ struct backend *backend_ebpf_new(const char *netns_dir, const char *place)
 	ebpf->backend = (struct backend){
 		.name = "ebpf", .basis = BASIS_WIRE, .priority = NF_IP_PRI_RAW_BEFORE_DEFRAG,
 		.list = "bpftool map dump pinned " EBPF_PINS "/counters",
-		.list_outside = true,
+		.list_outside = true, .sends = true,
 		.read = ebpf_read, .compare = ebpf_compare, .sync = ebpf_sync, .lacks = ebpf_lacks, .bury = ebpf_bury,
-		.stop = ebpf_stop, .remove = ebpf_remove, .leave = ebpf_leave, .remains = ebpf_remains, .free = ebpf_free,
+		.stop = ebpf_stop, .remove = ebpf_remove, .leave = ebpf_leave, .remains = ebpf_remains, .check = ebpf_check, .free = ebpf_free,
 	};
 	return &ebpf->backend;
 }

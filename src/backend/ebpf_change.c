@@ -47,7 +47,7 @@ static void fill_in(const struct standing *standing, const struct ebpf_layout *l
                     struct meter_router *router)
 {
 	*router = standing->router;
-	router->table = table | (layout->unattributed ? METER_HAS_UNATTRIBUTED : 0);
+	router->table = table | (layout->unattributed ? METER_HAS_UNATTRIBUTED : 0) | (layout->out_sent ? METER_OUT_SENT : 0);
 	router->gateway = htonl(layout->gateway);
 	router->first = layout->first;
 	router->last = layout->last;

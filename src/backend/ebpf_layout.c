@@ -174,6 +174,7 @@ struct ebpf_layout *ebpf_layout_new(const struct plan *plan)
 	layout->first = UINT32_MAX;
 	layout->unattributed = plan_has_unattributed(plan);
 	layout->usual = g_intern_static_string(CLASS_INTERNET);
+	layout->out_sent = plan->out_sent;
 	add_addresses(layout, plan);
 	add_prefixes(layout, plan);
 	set_usual_octets(layout, plan);

@@ -29,7 +29,7 @@ struct ebpf_layout {
 	const char *usual; /* the class of that one; interned */
 	uint32_t usual_octets[8];  /* as in struct meter_router */
 	uint32_t first, last;      /* all public addresses are in here, or first is above last */
-	bool unattributed;
+	bool unattributed, out_sent;
 	uint32_t gateway;
 };
 

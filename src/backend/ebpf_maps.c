@@ -6,6 +6,7 @@
  */
 #include "backend/ebpf_maps.h"
 
+#include "backend/ebpf_sent.h"
 #include "bpf/meter.skel.h"
 #include "bpf/rule.skel.h"
 #include "kernel/bpffs.h"
@@ -30,8 +31,7 @@
 static const char *const names[EBPF_MAPS] = { "programs", "routers", "classes", "addresses", "prefixes", "counters" };
 static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_CLASSES, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
 
-G_GNUC_PRINTF(2, 3)
-static bool refuse(GError **error, const char *format, ...)
+bool ebpf_refuse(GError **error, const char *format, ...)
 {
 	int number = errno;
 	g_autofree char *what = NULL;
@@ -76,6 +76,7 @@ void ebpf_maps_close(struct ebpf_maps *maps)
 		if (maps->fds[i] >= 0)
 			close(maps->fds[i]);
 	bpf_object__close(maps->object);
+	ebpf_sent_close(maps->sent);
 	if (maps->lock >= 0)
 		close(maps->lock);
 	g_free(maps);
@@ -116,7 +117,7 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 			continue;
 		missing = errno == ENOENT;
 		if (!missing)
-			refuse(error, "%s", pin);
+			ebpf_refuse(error, "%s", pin);
 		ebpf_maps_close(opened);
 		return missing; /* half made, or half removed: ebpf_maps_load() begins anew */
 	}
@@ -163,50 +164,53 @@ static int program_named(const struct bpf_object *object, const char *name)
 	return bpf_program__fd(bpf_object__find_program_by_name(object, name));
 }
 
-static struct bpf_object *open_object(enum ebpf_place place)
+bool ebpf_load(struct bpf_object *object, enum ebpf_place place, const char *told, const char *what, const char *needs,
+               GError **error)
 {
-	size_t size;
-	const void *bytes = place == EBPF_PLACE_RULE ? rule_bpf__elf_bytes(&size) : meter_bpf__elf_bytes(&size);
-
-	libbpf_set_print(NULL);
-	return bpf_object__open_mem(bytes, size, NULL);
-}
-
-static void prepare(struct bpf_object *object, enum ebpf_place place)
-{
-	struct bpf_program *program;
+	g_autofree char *log = g_malloc0(LOG_SIZE), *reason = NULL;
 	struct bpf_map *map;
 
-	bpf_object__for_each_program(program, object) {
-		if (place == EBPF_PLACE_RULE)
-			continue;
-		bpf_program__set_type(program, PROGRAM_NETFILTER);
-		bpf_program__set_expected_attach_type(program, ATTACH_NETFILTER);
-	}
 	bpf_object__for_each_map(map, object) {
 		g_autofree char *pin = pin_named(place, bpf_map__name(map));
 
 		bpf_map__set_pin_path(map, pin);
 	}
+	bpf_program__set_log_buf(bpf_object__find_program_by_name(object, told), log, LOG_SIZE);
+	if (bpf_object__load(object) == 0)
+		return true;
+	reason = last_line(log);
+	return ebpf_refuse(error, "the kernel does not take our programs for %s%s (%s with BTF is needed)", what, reason, needs);
+}
+
+static struct bpf_object *open_object(enum ebpf_place place)
+{
+	size_t size;
+	const void *bytes = place == EBPF_PLACE_RULE ? rule_bpf__elf_bytes(&size) : meter_bpf__elf_bytes(&size);
+	struct bpf_object *object;
+	struct bpf_program *program;
+
+	libbpf_set_print(NULL);
+	object = bpf_object__open_mem(bytes, size, NULL);
+	if (!object || place == EBPF_PLACE_RULE)
+		return object;
+	bpf_object__for_each_program(program, object) {
+		bpf_program__set_type(program, PROGRAM_NETFILTER);
+		bpf_program__set_expected_attach_type(program, ATTACH_NETFILTER);
+	}
+	return object;
 }
 
 static struct bpf_object *load_object(enum ebpf_place place, GError **error)
 {
-	g_autofree char *log = g_malloc0(LOG_SIZE), *reason = NULL;
 	struct bpf_object *object = open_object(place);
+	bool link = place == EBPF_PLACE_LINK;
 
 	if (!object) {
-		refuse(error, "the programs of this build cannot be read");
+		ebpf_refuse(error, "the programs of this build cannot be read");
 		return NULL;
 	}
-	prepare(object, place);
-	bpf_program__set_log_buf(bpf_object__find_program_by_name(object, COUNT), log, LOG_SIZE);
-	if (bpf_object__load(object) == 0)
+	if (ebpf_load(object, place, COUNT, link ? "a netfilter link" : "a rule", link ? "kernel 6.4" : "kernel 5.14", error))
 		return object;
-	reason = last_line(log);
-	refuse(error, "the kernel does not take our programs for %s%s (%s with BTF is needed)",
-	       place == EBPF_PLACE_LINK ? "a netfilter link" : "a rule", reason,
-	       place == EBPF_PLACE_LINK ? "kernel 6.4" : "kernel 5.14");
 	bpf_object__close(object);
 	return NULL;
 }
@@ -296,13 +300,13 @@ static int hold_pins(GError **error)
 		return -1;
 	mkdir(EBPF_TOP, 0700);
 	if (mkdir(EBPF_PINS, 0700) < 0 && errno != EEXIST) {
-		refuse(error, EBPF_PINS);
+		ebpf_refuse(error, EBPF_PINS);
 		return -1;
 	}
 	fd = open(EBPF_PINS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
-	refuse(error, "%s%s", EBPF_PINS, fd >= 0 && errno == EWOULDBLOCK ?
+	ebpf_refuse(error, "%s%s", EBPF_PINS, fd >= 0 && errno == EWOULDBLOCK ?
 	       " is in use by another fipmeter (right: ebpf for one netns directory a host)" : "");
 	if (fd >= 0)
 		close(fd);
@@ -402,8 +406,8 @@ bool ebpf_put(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, 
 	if (update(maps->fds[map], key, value, how == EBPF_NEW ? BPF_NOEXIST : BPF_ANY))
 		return true;
 	if (errno == E2BIG || errno == ENOSPC) /* hash, longest-prefix match */
-		return refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, names[map], sizes[map]);
-	return refuse(error, "%s/%s", EBPF_PINS, names[map]);
+		return ebpf_refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, names[map], sizes[map]);
+	return ebpf_refuse(error, "%s/%s", EBPF_PINS, names[map]);
 }
 
 bool ebpf_get(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, void *value)
@@ -414,7 +418,7 @@ bool ebpf_get(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, 
 bool ebpf_drop(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, GError **error)
 {
 	return bpf_map_delete_elem(maps->fds[map], key) == 0 || errno == ENOENT ||
-	       refuse(error, "%s/%s", EBPF_PINS, names[map]);
+	       ebpf_refuse(error, "%s/%s", EBPF_PINS, names[map]);
 }
 
 bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size, void (*take)(const void *key, void *data),
@@ -428,7 +432,7 @@ bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size,
 		memcpy(key, next, key_size);
 		failed = bpf_map_get_next_key(maps->fds[map], key, next);
 	}
-	return errno == ENOENT || refuse(error, "%s/%s", EBPF_PINS, names[map]);
+	return errno == ENOENT || ebpf_refuse(error, "%s/%s", EBPF_PINS, names[map]);
 }
 
 /* What is in a per-CPU map has a value for each processor that there may be. */
@@ -485,7 +489,7 @@ bool ebpf_link_make(const struct ebpf_maps *maps, int ns_fd, uint64_t cookie, GE
 
 	if (link < 0)
 		return as_ours(error);
-	done = bpf_obj_pin(link, pin) == 0 || refuse(error, "%s", pin);
+	done = bpf_obj_pin(link, pin) == 0 || ebpf_refuse(error, "%s", pin);
 	close(link);
 	return done;
 }
@@ -494,5 +498,5 @@ bool ebpf_link_drop(uint64_t cookie, GError **error)
 {
 	g_autofree char *pin = link_pin(cookie);
 
-	return unlink(pin) == 0 || errno == ENOENT || refuse(error, "%s", pin);
+	return unlink(pin) == 0 || errno == ENOENT || ebpf_refuse(error, "%s", pin);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The maps and programs of bpf/meter.bpf.c, and their pins: EBPF_PINS/MAP, and a link EBPF_PINS/link-COOKIE for each router
+ * The maps and programs of bpf/meter.bpf.c and bpf/rule.bpf.c, and their pins: EBPF_PINS/MAP, and a link EBPF_PINS/link-COOKIE for each router
  * that counts.  The pins are what lives while no agent runs.
  *
  * All functions fail with BACKEND_ERROR.
@@ -25,11 +25,14 @@ enum ebpf_place {
 	EBPF_PLACE_RULE, /* a rule of nf_tables (ebpf_rule.h) */
 };
 
+struct bpf_object;
+
 struct ebpf_maps {
 	int fds[EBPF_MAPS];
 	enum ebpf_place place;      /* never auto */
 	struct bpf_object *object;  /* our programs; NULL: only the maps are open */
 	int lock;                   /* with our programs: held as long as they are */
+	struct ebpf_sent *sent;     /* see ebpf_sent.h; NULL: not open */
 };
 
 /* Opens what is pinned; *maps is NULL where nothing is. */
@@ -43,6 +46,15 @@ bool ebpf_maps_load(struct ebpf_maps **maps, enum ebpf_place wanted, GError **er
  * that nothing else is taken for ours: the kernel gives no two maps the same number at a time. */
 int ebpf_maps_hook(const struct ebpf_maps *maps);
 uint32_t ebpf_maps_programs(const struct ebpf_maps *maps); /* 0: it cannot be told */
+
+/* Sets an error: what was to be done, and why it could not be, by errno.  Returns false. */
+G_GNUC_PRINTF(2, 3)
+bool ebpf_refuse(GError **error, const char *format, ...);
+
+/* Loads programs into the kernel, with the maps of that place which are pinned already.  told: the one of which the verifier's
+ * last words are in the error; what the programs are for and which kernel they need is there, too. */
+bool ebpf_load(struct bpf_object *object, enum ebpf_place place, const char *told, const char *what, const char *needs,
+               GError **error);
 
 void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */
 

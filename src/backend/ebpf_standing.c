@@ -49,7 +49,12 @@ bool standing_meter(const struct standing *standing, const struct meter_counter_
 
 uint32_t standing_table(const struct standing *standing)
 {
-	return standing->router.table & ~METER_HAS_UNATTRIBUTED;
+	return standing->router.table & METER_TABLE;
+}
+
+bool standing_is_sent(const struct standing *standing)
+{
+	return standing->router.table & METER_OUT_SENT;
 }
 
 struct meter_counter_key standing_lost(const struct standing *standing)

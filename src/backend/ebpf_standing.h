@@ -59,6 +59,7 @@ struct meter_counter_key standing_counter(const struct standing *standing, const
 /* false: none of ours */
 bool standing_meter(const struct standing *standing, const struct meter_counter_key *counter, struct meter_key *key);
 uint32_t standing_table(const struct standing *standing); /* 0: nothing counts */
+bool standing_is_sent(const struct standing *standing); /* it counts `out` where it is sent */
 struct meter_counter_key standing_lost(const struct standing *standing);
 struct meter_address_key standing_address(const struct standing *standing, const struct ebpf_address *address);
 struct meter_prefix_key standing_prefix(uint32_t table, const struct prefix *prefix);

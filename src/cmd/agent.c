@@ -51,7 +51,7 @@ struct agent {
 /* What stands there is not as we make it, or is not wanted any more. */
 static bool is_ruin(const struct site *site)
 {
-	return !site->found->intact || (!site->plan->meters->len && site->found->generation);
+	return !site->found->intact || (!site->plan->meters->len && site->found->generation) || cycle_has_turned(site);
 }
 
 /* One look at what the turn is about, and all that follows from it; a sample, if that is all.  False if nothing could be

@@ -6,6 +6,7 @@
 #include "cmd/bulletin.h"
 
 #include "cmd/node.h"
+#include "core/plan.h"
 #include "kernel/clock.h"
 #include "kernel/lock.h"
 #include "kernel/xtlock.h"
@@ -130,13 +131,14 @@ static json_t *router_json(const struct node *node, const struct site *site, con
 	json_t *generation = site->found ? text_json(site->found->generation ? site->found->generation : "") :
 	                     former ? json_incref(json_object_get(former, "generation")) : json_string("");
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:b, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:b, s:o, s:o, s:o, s:s}",
 		"router", router ? router->name : router_name_of(site->ns), "namespace", site->ns,
 		"flavour", router ? flavour_name(router->flavour) : "", "backend", site->backend->name,
 		"role", role_of(site), "dvr", router && router->dvr,
 		"gateway", address_json(router ? router->gateway : 0),
 		"gateway_served", router && router->gateway_served, "floating", floating_json(router),
-		"list_command", text_json(list), "generation", generation);
+		"list_command", text_json(list), "generation", generation,
+		"basis", basis_name(site->plan ? plan_basis(site->plan, site->backend->basis) : site->backend->basis));
 }
 
 /* True if something else than the time of its last reading is new. */

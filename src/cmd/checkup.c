@@ -131,6 +131,7 @@ static void take_site(struct facts *facts, const struct node *node, struct site 
 	adopt_backend(node, site, posted);
 	router = checkup_router(facts, site);
 	router->posted = posted;
+	router->out_sent = node->config->out_sent && site->backend->sends;
 	if (*trouble)
 		router->trouble = g_strdup(trouble);
 	if (site->failed && complaint) {

@@ -97,7 +97,7 @@ static char *refusal_of(struct node *node, unsigned which, const char **needs)
 
 	if (!backend)
 		return g_strdup("it is not in this build");
-	if (which != BACKEND_EBPF && backend_probe(backend, &error))
+	if (which != BACKEND_EBPF && backend_probe(backend, false, &error))
 		return NULL;
 	if (which == BACKEND_EBPF && try_ebpf(node->config->ebpf_place, &place, &error)) {
 		*needs = place;

@@ -154,6 +154,11 @@ static const char *missed_before_stop(struct node *node, struct site *site)
 	return counted && lacks_subnet(node, site) ? CYCLE_NEW_SUBNET : NULL;
 }
 
+bool cycle_has_turned(const struct site *site)
+{
+	return site->found->generation && site->found->out_sent != site->plan->out_sent;
+}
+
 /* Nothing matches any more in the sites that go. */
 static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 {
@@ -175,6 +180,8 @@ static bool stop_all(struct node *node, bool (*ruin)(const struct site *site))
 			site->missed = missed;
 		if (!site->found->intact)
 			site->between = CYCLE_BROKEN;
+		else if (!site->between && cycle_has_turned(site) && site->plan->meters->len)
+			site->between = CYCLE_TURNED;
 		site->stopped_at = clock_now();
 		if (!site->backend->stop(site->backend, &site->place, &error))
 			node_fail_site(node, site, error);
@@ -196,6 +203,17 @@ static void remove_site(struct node *node, struct site *site)
 	site->found->intact = true;
 }
 
+/* What the reading before it was stopped has found out goes for this one. */
+static bool read_stopped(struct node *node, struct site *site)
+{
+	g_autofree char *unseen = g_steal_pointer(&site->found->unseen);
+
+	if (!cycle_read_one(node, site))
+		return false;
+	site->found->unseen = g_steal_pointer(&unseen);
+	return true;
+}
+
 bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), GError **error)
 {
 	struct batch *batch;
@@ -207,7 +225,7 @@ bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), G
 	for (unsigned i = 0; done && i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];
 
-		if (site->going && !site->failed && cycle_read_one(node, site))
+		if (site->going && !site->failed && read_stopped(node, site))
 			done = cycle_settle_former(node, site, error);
 	}
 	batch = batch_new();
@@ -328,8 +346,9 @@ static void open_meters(struct node *node, struct site *site, enum change change
 		ledger_miss(node->ledger, site->plan, site->between, now, batch);
 	if (!site->tag)
 		site->tag = backend_new_tag();
-	ledger_open(node->ledger, site->plan, site->tag, site->backend->basis, site->found,
-	            site->since.boot_us ? &site->since : NULL, now, batch);
+	site->plan->queued = ledger_open(node->ledger, site->plan, site->tag, plan_basis(site->plan, site->backend->basis),
+	                                 site->found, site->since.boot_us ? &site->since : NULL, now, batch);
+	site->plan->queued |= site->between != NULL;
 }
 
 static void sync_site(struct node *node, struct site *site)
@@ -455,6 +474,17 @@ static void bury_dead(struct node *node, const GPtrArray *due)
 	}
 }
 
+/* It is in the coverage; the log has it, too. */
+static void tell_unseen(struct node *node, const GPtrArray *due)
+{
+	for (unsigned i = 0; i < due->len; i++) {
+		const struct site *site = due->pdata[i];
+
+		if (site->found->unseen)
+			node_complain_of(node, site->ns, site->found->unseen);
+	}
+}
+
 /* A sample is of all; in between only what has changed is settled. */
 static bool is_due(struct node *node, struct site *site)
 {
@@ -494,7 +524,7 @@ bool cycle_settle(struct node *node, GError **error)
 
 		site->found->missed = site->missed ? site->missed : site->between ? site->between :
 		                      site->found->intact ? NULL : CYCLE_BROKEN;
-		ledger_settle(node->ledger, site->plan, site->backend->basis, site->found, batch);
+		ledger_settle(node->ledger, site->plan, plan_basis(site->plan, site->backend->basis), site->found, batch);
 		cycle_weigh(node, site, batch, &mark);
 	}
 	now = clock_now();
@@ -507,6 +537,7 @@ bool cycle_settle(struct node *node, GError **error)
 	if (!done)
 		return false;
 	cycle_tell_suspicions(node);
+	tell_unseen(node, due);
 	bury_dead(node, due);
 	for (unsigned i = 0; i < node->turn->len; i++) {
 		struct site *site = node->turn->pdata[i];

@@ -14,6 +14,7 @@
 #define CYCLE_NEW_SUBNET "a subnet appeared between two looks, what it sent was not counted"
 #define CYCLE_REPLACED "another namespace had come under the name before anybody looked"
 #define CYCLE_BEHIND "a change could not be followed when it was seen"
+#define CYCLE_TURNED "where out counts was changed"
 
 /* Last readings of the namespaces that are gone, which are closed by that. */
 bool cycle_part(struct node *node, GError **error);
@@ -29,6 +30,9 @@ void cycle_read(struct node *node);
 
 /* Takes down the sites for which ruin is true: stops them, settles what they counted, removes what is ours. */
 bool cycle_take_down(struct node *node, bool (*ruin)(const struct site *site), GError **error);
+
+/* What stands there counts `out` at another place than it is to: rows say where, so it is a new life of the counters. */
+bool cycle_has_turned(const struct site *site);
 
 /* Commits the births that the plans ask for, then makes the kernel count by the plans. */
 bool cycle_sync(struct node *node, GError **error);

@@ -59,6 +59,8 @@ static bool read_last(struct node *node, struct site *site)
 		site->backend = node->backends[i];
 		done = cycle_read_one(node, site);
 	}
+	if (done && site->found->out_sent)
+		cycle_take_traffic(node, site);
 	return done;
 }
 

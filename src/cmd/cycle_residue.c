@@ -6,18 +6,52 @@
  */
 #include "cmd/cycle.h"
 
+#include "core/plan.h"
 #include "inventory/statistics.h"
+
+#define CHECK_TRIES 5 /* until nothing is sent while it is read; some 0.1 ms each */
+
+static enum basis basis_of(const struct site *site)
+{
+	return plan_basis(site->plan, site->backend->basis);
+}
+
+static bool read_traffic(struct site *site, GError **error)
+{
+	g_clear_pointer(&site->traffic, traffic_free);
+	if (!site->statistics)
+		site->statistics = statistics_open(site->place.ns_fd, error);
+	if (site->statistics)
+		site->traffic = statistics_read(site->statistics, error);
+	return site->traffic;
+}
+
+/* Has the back end seen all that the devices have sent?  Where that cannot be asked, it is told: it is not known. */
+static void check_sent(struct site *site)
+{
+	g_autoptr(GError) error = NULL;
+	bool again = true;
+
+	for (unsigned i = 0; i < CHECK_TRIES && again; i++) {
+		if (i || !site->traffic)
+			read_traffic(site, &error);
+		if (site->traffic && site->backend->check(site->backend, &site->place, site->traffic, site->found, &again, &error))
+			continue;
+		g_free(site->found->unseen);
+		site->found->unseen = g_strdup_printf("out: whether all that was sent was seen could not be asked: %s", error->message);
+		return;
+	}
+}
 
 void cycle_take_traffic(struct node *node, struct site *site)
 {
 	g_clear_pointer(&site->traffic, traffic_free);
 	if (!node->ledger || !site->router || !site->router->external)
 		return;
-	if (!site->statistics)
-		site->statistics = statistics_open(site->place.ns_fd, NULL);
-	if (site->statistics)
-		site->traffic = statistics_read(site->statistics, NULL);
-	site->found->most = window_bound(&site->window, site->traffic, site->backend->basis);
+	read_traffic(site, NULL);
+	if (site->found->out_sent)
+		check_sent(site);
+	site->found->most = window_bound(&site->window, site->traffic, basis_of(site));
 }
 
 /* A standby sees what is flooded, and counts nothing. */
@@ -38,7 +72,7 @@ static void judge(struct node *node, struct site *site, struct batch *batch)
 {
 	struct residue residue, *found;
 
-	if (!window_judge(&site->window, site->traffic, site->backend->basis, &residue))
+	if (!window_judge(&site->window, site->traffic, basis_of(site), &residue))
 		return;
 	found = g_memdup2(&residue, sizeof residue);
 	found->node = g_strdup(node->name);
@@ -56,7 +90,7 @@ void cycle_weigh(struct node *node, struct site *site, struct batch *batch, cons
 	struct window *window = &site->window;
 
 	window_add(window, batch, mark);
-	window->unfit |= site->found->missed || !counts(site);
+	window->unfit |= site->found->missed || site->found->unseen || !counts(site);
 	if (!node->all || !is_long_enough(site))
 		return;
 	judge(node, site, batch);

@@ -85,13 +85,18 @@ static bool try_backend(struct explain_live *live, const struct explanation *exp
 	return true;
 }
 
+static bool counts_by(const struct backend *backend, enum basis basis)
+{
+	return backend->basis == basis || (backend->sends && basis == BASIS_WIRE_SENT);
+}
+
 static bool read_place(struct explain_live *live, const struct explanation *explanation, struct backend *const *backends,
                        const struct place *place, GError **error)
 {
 	for (unsigned i = 0; backends[i]; i++) {
 		GError *failure = NULL;
 
-		if (backends[i]->basis != explanation->life->of->basis)
+		if (!counts_by(backends[i], explanation->life->of->basis))
 			continue;
 		if (try_backend(live, explanation, backends[i], place, &failure)) {
 			g_clear_error(error);
@@ -182,7 +187,7 @@ struct explain_live *explain_live_new(const struct explanation *explanation, con
 		*texts[i] = g_strdup("");
 	live->kernel = g_array_new(FALSE, TRUE, sizeof(struct explain_kernel));
 	g_array_set_size(live->kernel, explanation->lines->len);
-	if (explanation->life->of->basis == BASIS_WIRE)
+	if (explanation->life->of->basis != BASIS_SKB)
 		set(&live->backend, "ebpf");
 	if (!explanation->life->to_us)
 		take_bulletin(live, explanation->life->of, config->netns_dir);

@@ -88,6 +88,19 @@ static const char *or_else(const char *text, const char *otherwise)
 
 /* ---- what it is ---- */
 
+static const char *basis_in_words(enum basis basis)
+{
+	switch (basis) {
+	case BASIS_SKB:
+		return "as the kernel sees them";
+	case BASIS_WIRE:
+		return "as they are on the wire";
+	case BASIS_WIRE_SENT:
+		return "as they are on the wire, of out those that the external device was given to send";
+	}
+	g_assert_not_reached();
+}
+
 static void say_life(const struct explanation *explanation, const struct explain_live *live)
 {
 	const struct explain_life *life = explanation->life;
@@ -103,7 +116,7 @@ static void say_life(const struct explanation *explanation, const struct explain
 	say("metered so", "from %s to %s", from, life->to_us ? to : "now");
 	say("counted by", "%s; bytes of packets %s (%s)",
 	    or_else(live->backend, "nft or iptables (the books alone do not tell which)"),
-	    of->basis == BASIS_WIRE ? "as they are on the wire" : "as the kernel sees them", basis_name(of->basis));
+	    basis_in_words(of->basis), basis_name(of->basis));
 	if (*live->flavour)
 		say("rules", "Neutron's are in %s, role %s", live->flavour, or_else(live->role, "not known"));
 	if (*live->problem)

@@ -68,7 +68,7 @@ static bool choose_usual(struct node *node, GError **error)
 		g_autoptr(GError) refusal = NULL;
 
 		node->usual = node->backends[i];
-		if (backend_probe(node->usual, first ? &refusal : &first)) {
+		if (backend_probe(node->usual, false, first ? &refusal : &first)) {
 			if (first)
 				cmd_log(CMD_WARNING, "%s, taking %s", first->message, node->usual->name);
 			g_clear_error(&first);
@@ -81,6 +81,11 @@ static bool choose_usual(struct node *node, GError **error)
 	return false;
 }
 
+static bool try_backend(const struct node *node, struct backend *backend, GError **error)
+{
+	return backend_probe(backend, node->config->out_sent && backend->sends, error);
+}
+
 bool node_choose_backends(struct node *node, GError **error)
 {
 	bool is_auto = g_str_equal(node->config->backend, "auto");
@@ -88,13 +93,13 @@ bool node_choose_backends(struct node *node, GError **error)
 	void *name;
 
 	node->usual = node->backends[MAX(backend_named(node->config->backend), 0)];
-	if (!(is_auto ? choose_usual(node, error) : backend_probe(node->usual, error)))
+	if (!(is_auto ? choose_usual(node, error) : try_backend(node, node->usual, error)))
 		return false;
 	g_hash_table_iter_init(&each, node->config->router_backends);
 	while (g_hash_table_iter_next(&each, NULL, &name)) {
 		struct backend *backend = node->backends[backend_named(name)];
 
-		if (backend != node->usual && !backend_probe(backend, error))
+		if (backend != node->usual && !try_backend(node, backend, error))
 			return false;
 	}
 	return true;
@@ -133,6 +138,23 @@ static bool check_backends(const struct config *config, GError **error)
 	return !missing;
 }
 
+/* Of `out` where it is sent only ebpf knows; where single routers have that, the others count as ever. */
+static bool check_out_point(const struct config *config, const char *file, GError **error)
+{
+	bool any = !config->out_sent || backend_named(config->backend) == BACKEND_EBPF;
+	GHashTableIter each;
+	void *name;
+
+	g_hash_table_iter_init(&each, config->router_backends);
+	while (!any && g_hash_table_iter_next(&each, NULL, &name))
+		any = backend_named(name) == BACKEND_EBPF;
+	if (!any)
+		g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED, "%s: [agent] out_point: egress takes back end ebpf, and no router "
+		            "has it: the back end is %s (right: backend = ebpf, or [backends] ebpf = ROUTER, or out_point = ingress)",
+		            file ? file : CONFIG_PATH, config->backend);
+	return any;
+}
+
 struct config *node_load_config(const struct node_options *options, GError **error)
 {
 	SCOPED(config) *config = cmd_load_config(options->config, error);
@@ -150,7 +172,7 @@ struct config *node_load_config(const struct node_options *options, GError **err
 		            "there is no back end %s (right: auto, nft, iptables or ebpf)", config->backend);
 		return NULL;
 	}
-	if (!check_backends(config, error))
+	if (!check_backends(config, error) || !check_out_point(config, options->config, error))
 		return NULL;
 	return g_steal_pointer(&config);
 }

@@ -59,6 +59,7 @@ static void print_site(const struct site *site)
 	printf("  local          %s\n  on-link        %s\n", local, onlink);
 	printf("  meters         %u (%u to be created), %s\n\n", site->plan->meters->len, missing,
 	       !site->found->intact ? "what stands there is broken and would be made anew" :
+	       cycle_has_turned(site) ? "counters of ours stand, and would be made anew for out_point" :
 	       site->found->generation ? "counters of ours stand" : "nothing of ours there");
 }
 

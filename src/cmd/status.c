@@ -11,7 +11,7 @@
  *   store             { path, read: the last reading on record, failure: why it cannot be read, or "" }
  *   problems          [ { about, message } ]: what is wrong beside the routers
  *   routers           [ { router namespace flavour backend role dvr gateway gateway_served floating list_command
- *                     generation last_reading, problem, gaps: [ { start end address reason } ] and residue: { ... } of the last
+ *                     generation basis last_reading, problem, gaps: [ { start end address reason } ] and residue: { ... } of the last
  *                     24 hours } ]
  * Times are RFC 3339 in UTC, "" where there is none.
  */
@@ -430,9 +430,11 @@ static void print_router(const json_t *state, const struct asked *asked)
 	putchar('\n');
 	say("router", name_of(router));
 	say("namespace", bulletin_text(router, "namespace"));
-	how = g_strdup_printf("%s%s, rules in %s, counted by %s, read %s", or_dash(bulletin_text(router, "role")),
+	how = g_strdup_printf("%s%s, rules in %s, counted by %s%s, read %s", or_dash(bulletin_text(router, "role")),
 	                      json_is_true(json_object_get(router, "dvr")) ? ", DVR" : "", or_dash(bulletin_text(router, "flavour")),
-	                      or_dash(bulletin_text(router, "backend")), read);
+	                      or_dash(bulletin_text(router, "backend")),
+	                      g_str_equal(bulletin_text(router, "basis"), basis_name(BASIS_WIRE_SENT)) ? " (out where it is sent)" : "",
+	                      read);
 	say("state", how);
 	if (*bulletin_text(router, "problem"))
 		say("problem", bulletin_text(router, "problem"));

@@ -161,7 +161,7 @@ enum accuracy_verdict accuracy_judge(const struct accuracy_transfer *transfer)
 		return ACCURACY_UNSURE;
 	if (transfer->collected < accuracy_lowest(transfer))
 		return ACCURACY_BELOW;
-	if (transfer->has_truth && transfer->basis == BASIS_WIRE && off)
+	if (transfer->has_truth && transfer->basis != BASIS_SKB && off)
 		return ACCURACY_OFF_WIRE;
 	if (transfer->collected <= highest)
 		return ACCURACY_INSIDE;

@@ -72,6 +72,12 @@ static const char *set_ebpf_place(struct config *config, const char *value)
 	return NULL;
 }
 
+static const char *set_out_point(struct config *config, const char *value)
+{
+	config->out_sent = g_str_equal(value, "egress");
+	return config->out_sent || g_str_equal(value, "ingress") ? NULL : "ingress or egress";
+}
+
 const char *config_judge_node(const char *value)
 {
 	for (const char *c = value; *c; c = g_utf8_next_char(c))
@@ -148,6 +154,7 @@ static const struct key {
 	{ "agent", "netns_dir", set_netns_dir },
 	{ "agent", "backend", set_backend },
 	{ "agent", "ebpf_place", set_ebpf_place },
+	{ "agent", "out_point", set_out_point },
 	{ "agent", "node", set_node },
 	{ "agent", "xtables_lock", set_xtables_lock },
 	{ "store", "path", set_state_dir },

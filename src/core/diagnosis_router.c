@@ -124,8 +124,8 @@ static void check_conntrack(struct diagnosis *diagnosis, const struct router_fac
 
 /* ---- limits ---- */
 
-/* Counters stand behind what comes in and before what goes out. */
-static void tell_limit(struct diagnosis *diagnosis, const struct limit *limit)
+/* Counters stand behind what comes in and before what goes out, unless `out` counts where it is sent. */
+static void tell_limit(struct diagnosis *diagnosis, const struct limit *limit, bool out_sent)
 {
 	const char *what = limit->filters ? "filters" : limit->kind, *verb = limit->filters ? "stand" : "stands";
 	g_autofree char *dropped = g_strdup_printf("%" G_GUINT64_FORMAT " packet%s so far%s", limit->dropped,
@@ -134,9 +134,13 @@ static void tell_limit(struct diagnosis *diagnosis, const struct limit *limit)
 	                                                         limit->egress ? "egress" : "ingress") :
 	                                         g_strdup_printf("tc -s qdisc show dev %s", limit->device);
 
-	if (limit->egress)
-		diagnosis_say(diagnosis, LEVEL_WARNING, "bill `out` as what is sent, or limit at the VM's port, which is before the "
-		              "router (docs/operate.md, Rate limits)", inside(diagnosis, show), "device %s: %s at egress %s behind the "
+	if (limit->egress && out_sent)
+		diagnosis_say(diagnosis, LEVEL_OK, NULL, inside(diagnosis, show), "device %s: %s at egress %s before the count of "
+		              "`out` (out_point = egress). `out` is what leaves; what is dropped there is in no bill (%s)", limit->device,
+		              what, verb, dropped);
+	else if (limit->egress)
+		diagnosis_say(diagnosis, LEVEL_WARNING, "bill `out` as what is sent, or count it behind the limiter (out_point = egress, "
+		              "back end ebpf), or limit at the VM's port, which is before the router (docs/operate.md, Rate limits)", inside(diagnosis, show), "device %s: %s at egress %s behind the "
 		              "counters. `out` is what VMs send, also what is dropped there and never leaves (%s)", limit->device,
 		              what, verb, dropped);
 	else
@@ -147,7 +151,7 @@ static void tell_limit(struct diagnosis *diagnosis, const struct limit *limit)
 static void check_limits(struct diagnosis *diagnosis, const struct router_facts *facts)
 {
 	for (unsigned i = 0; i < facts->limits->len; i++)
-		tell_limit(diagnosis, facts->limits->pdata[i]);
+		tell_limit(diagnosis, facts->limits->pdata[i], facts->out_sent);
 	if (!facts->limits->len)
 		diagnosis_say(diagnosis, LEVEL_OK, NULL, NULL, "none on the external device");
 }

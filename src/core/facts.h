@@ -63,6 +63,7 @@ struct limit { /* what may drop packets between a device and its wire */
 struct router_facts {
 	char *ns;
 	const char *backend;     /* constant; that counts there, or would */
+	bool out_sent;           /* `out` counts where it is sent */
 	struct router *router;   /* NULL: it could not be looked at */
 	char *failure;           /* why not all of it could be looked at */
 	bool posted;             /* the agent has said something of it ... */

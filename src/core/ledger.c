@@ -239,7 +239,7 @@ static void revive(const struct ledger *ledger, struct batch *batch, const struc
 	            FLAG_UNKNOWN_START | (was_there ? FLAG_GAP : 0));
 }
 
-void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
+bool ledger_open(const struct ledger *ledger, const struct plan *plan, const char *tag, enum basis basis,
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch)
 {
@@ -280,6 +280,7 @@ void ledger_open(const struct ledger *ledger, const struct plan *plan, const cha
 			flags |= FLAG_GAP;
 		begin_meter(ledger, batch, of, &planned->key, planned->fixed, now, &zero, flags);
 	}
+	return absent;
 }
 
 void ledger_leave(const struct ledger *ledger, const struct plan *plan, const char *generation, struct batch *batch)
@@ -455,7 +456,7 @@ static bool has_seen_all(const struct ledger *ledger, const struct batch *batch,
 {
 	const struct coverage *latest = books_latest_coverage(ledger, batch, plan->router, 0);
 
-	return !snapshot->missed && (plan->standby || !cover_is_blind(latest)) && !cover_is_open(latest, of);
+	return !snapshot->missed && !snapshot->unseen && (plan->standby || !cover_is_blind(latest)) && !cover_is_open(latest, of);
 }
 
 void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum basis basis,
@@ -486,6 +487,8 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 		          "the counters were removed and had to be made again");
 	if (snapshot->missed)
 		cover_miss(ledger, batch, plan, from_us, snapshot->at.utc_us, snapshot->missed);
+	else if (snapshot->unseen) /* each has a number of its own */
+		cover_add(ledger, batch, plan->router, 0, STATE_GAP, from_us, snapshot->at.utc_us, snapshot->unseen);
 	else if (plan->meters->len || books)
 		cover_state(ledger, batch, plan, of, &snapshot->at);
 	mark_read(batch, of, &snapshot->at);
@@ -568,6 +571,9 @@ void ledger_end(const struct ledger *ledger, const struct plan *plan, const stru
 	        &of->read_at;
 	if (last->missed)
 		cover_miss(ledger, batch, plan, cover_label(ledger, of, since, &last->at), last->at.utc_us, last->missed);
+	else if (last->unseen)
+		cover_add(ledger, batch, plan->router, 0, STATE_GAP, cover_label(ledger, of, &of->read_at, &last->at),
+		          last->at.utc_us, last->unseen);
 	else
 		cover_state(ledger, batch, plan, of, &last->at);
 	mark_read(batch, of, &last->at);

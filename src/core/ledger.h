@@ -58,8 +58,9 @@ void ledger_set_interval(struct ledger *ledger, int64_t interval_us);
  * counter in found (the namespace's snapshot, or NULL where nothing of ours was there).  since: when the router was last
  * seen without what is new in it; NULL: at its last reading.  An address that is served already may have had traffic
  * since then: a gap.  Where found has another generation, that one goes on until the new one takes over.  Where nothing of
- * ours stands in a router that an earlier process has metered, the time since then is a gap. */
-void ledger_open(const struct ledger *ledger, const struct plan *plan, const char *generation, enum basis basis,
+ * ours stands in a router that an earlier process has metered, the time since then is a gap; true is returned if that had
+ * taken its counters down. */
+bool ledger_open(const struct ledger *ledger, const struct plan *plan, const char *generation, enum basis basis,
                  const struct snapshot *found, const struct instant *since, const struct instant *now,
                  struct batch *batch);
 

@@ -65,6 +65,7 @@ void snapshot_free(struct snapshot *snapshot)
 		return;
 	snapshot_free(snapshot->former);
 	g_free(snapshot->generation);
+	g_free(snapshot->unseen);
 	g_array_unref(snapshot->readings);
 	g_free(snapshot);
 }
@@ -229,7 +230,11 @@ bool kind_from_name(const char *name, enum kind *kind)
 
 const char *basis_name(enum basis basis)
 {
-	return basis == BASIS_WIRE ? "wire" : "skb";
+	static const char *const names[] = {
+		[BASIS_SKB] = "skb", [BASIS_WIRE] = "wire", [BASIS_WIRE_SENT] = "wire-sent",
+	};
+
+	return names[basis];
 }
 
 const char *state_name(enum state state)

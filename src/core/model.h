@@ -90,6 +90,8 @@ struct plan {
 	char *router, *ns;
 	bool dvr;
 	bool standby;        /* rules but none of their addresses: the other node of an HA router has them */
+	bool out_sent;       /* `out` counts where it is sent, behind the queue of the external device */
+	bool queued;         /* what waits in that queue was counted where it came in */
 	uint32_t gateway;
 	struct instant known_at; /* then the router was known to be so; 0: not said */
 	GArray *meters;      /* of struct planned_meter, ascending by key */
@@ -113,7 +115,9 @@ struct bound { /* what no counter of a router can have counted more than */
 struct snapshot { /* all counters of ours in one namespace at one moment */
 	char *generation;    /* tag that lives and dies with the counters; NULL: nothing of ours is there */
 	bool intact;         /* rules and tables stand as we made them */
+	bool out_sent;       /* as in struct plan, of what stands there */
 	const char *missed;  /* constant: why it did not count all since the last reading; NULL: it did */
+	char *unseen;        /* the same, as the back end found out itself */
 	struct instant missed_since; /* if missed: since then, where that is before the last reading; 0: since that */
 	bool prompt;         /* what changed since the last reading was heard of and done at once (PROMPT_US) */
 	struct instant at;
@@ -124,7 +128,7 @@ struct snapshot { /* all counters of ours in one namespace at one moment */
 
 /* ---- what is kept: made by core/ledger, written by store/ ---- */
 
-enum basis { BASIS_SKB, BASIS_WIRE };
+enum basis { BASIS_SKB, BASIS_WIRE, BASIS_WIRE_SENT }; /* sent: of `out`, what the external device was given to send */
 
 enum flag { /* a row without flags is complete */
 	FLAG_CATCHUP = 1 << 0,       /* covers a time in which the agent was away */

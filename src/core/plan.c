@@ -78,7 +78,7 @@ static bool is_same_range(const struct class_range *a, const struct class_range 
 
 bool plan_is_same(const struct plan *a, const struct plan *b)
 {
-	bool same = a->gateway == b->gateway && a->meters->len == b->meters->len && a->local->len == b->local->len &&
+	bool same = a->gateway == b->gateway && a->out_sent == b->out_sent && a->meters->len == b->meters->len && a->local->len == b->local->len &&
 	            a->ranges->len == b->ranges->len;
 
 	for (unsigned i = 0; same && i < a->meters->len; i++)
@@ -282,10 +282,15 @@ bool plan_counter_parse(const char *name, struct meter_key *key, bool *out)
 	return parse_tail(tail + 1, key, out);
 }
 
+enum basis plan_basis(const struct plan *plan, enum basis usual)
+{
+	return plan->out_sent ? BASIS_WIRE_SENT : usual;
+}
+
 char *plan_digest(const struct plan *plan)
 {
 	g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
-	uint32_t head[] = { plan->gateway, plan->dvr, plan->meters->len, plan->local->len, plan->ranges->len };
+	uint32_t head[] = { plan->gateway, plan->dvr, plan->out_sent, plan->meters->len, plan->local->len, plan->ranges->len };
 
 	g_checksum_update(sum, (const guchar *)head, sizeof head);
 	for (unsigned i = 0; i < plan->meters->len; i++) {

@@ -49,6 +49,9 @@ bool plan_has_unattributed(const struct plan *plan);
  * can ask with one look-up in place of several.  The caller owns the array. */
 GArray *plan_near(const struct plan *plan);
 
+/* The basis of what is counted by it, in a back end whose usual one that is. */
+enum basis plan_basis(const struct plan *plan, enum basis usual);
+
 /* A digest of all that a back end makes of a plan.  The caller frees. */
 char *plan_digest(const struct plan *plan);
 

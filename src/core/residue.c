@@ -160,13 +160,16 @@ static uint64_t find_residue_out(const struct window *window, const struct passe
 	return MIN(by_sent, less(received4_bare(&passed->inside), window->out_bytes));
 }
 
-/* Each packet counts once as `in` at most, and once as `out`, and that only if it came from inside. */
+/* Each packet counts once as `in` at most, and once as `out`, and that only if it came from inside; where it is sent, it may
+ * have come before, and waited in a queue. */
 static struct bound find_most(const struct passed *passed, enum basis basis)
 {
-	uint64_t times = basis == BASIS_WIRE ? WIRE_MAX : 1;
+	uint64_t times = basis == BASIS_SKB ? 1 : WIRE_MAX;
 	uint64_t inside = passed->inside.received, all = inside + passed->outside.received;
 
-	return (struct bound){ .in_bytes = all * times, .out_bytes = inside * times };
+	uint64_t out = inside + (basis == BASIS_WIRE_SENT ? passed->outside.sent : 0);
+
+	return (struct bound){ .in_bytes = all * times, .out_bytes = out * times };
 }
 
 static uint64_t find_excess(const struct window *window, const struct passed *passed, enum basis basis)

@@ -286,7 +286,7 @@ static void take_generations(struct baselines *baselines, GVariant *generations)
 	g_variant_iter_init(&each, generations);
 	while (g_variant_iter_next(&each, "(^&ay^&ay^&ay^&ay^&ayuxxxx)", &tag, &boot, &node, &ns, &router, &basis,
 	                           &made_at.utc_us, &made_at.boot_us, &read_at.utc_us, &read_at.boot_us)) {
-		struct generation *of = generation_new(tag, boot, node, ns, router, basis ? BASIS_WIRE : BASIS_SKB);
+		struct generation *of = generation_new(tag, boot, node, ns, router, (enum basis)MIN(basis, BASIS_WIRE_SENT));
 
 		of->made_at = made_at;
 		of->read_at = read_at;

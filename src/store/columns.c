@@ -39,7 +39,7 @@ bool sql_get_basis(const struct sql_call *call, int column, enum basis *basis)
 {
 	const char *name = sql_text(call, column);
 
-	for (enum basis each = BASIS_SKB; each <= BASIS_WIRE; each++)
+	for (enum basis each = BASIS_SKB; each <= BASIS_WIRE_SENT; each++)
 		if (g_str_equal(name, basis_name(each))) {
 			*basis = each;
 			return true;

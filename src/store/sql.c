@@ -37,6 +37,9 @@
 	"(SELECT meter FROM meter JOIN generation USING (generation) WHERE (?3 IS NULL OR address = ?3) " \
 	"AND (?4 IS NULL OR router = ?4) AND (?5 IS NULL OR class = ?5))"
 
+/* As the views of schema_4.sql have it; a word that is in no other table. */
+#define BASIS "basis || CASE out_point WHEN 'egress' THEN '-sent' ELSE '' END"
+
 /* CROSS JOIN is SQLite's word for "in this order": without statistics it cannot know which side is the small one. */
 static const char *const texts[N_SQL] = {
 	[SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
@@ -55,8 +58,8 @@ static const char *const texts[N_SQL] = {
 	[SQL_ADVANCE_STORE] = "UPDATE store SET commits = ?2, last_seq = ?3 WHERE store = ?1",
 
 	[SQL_PUT_GENERATION] =
-		"INSERT INTO generation (tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, "
-		"read_boot_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tag, boot, ns) DO UPDATE "
+		"INSERT INTO generation (tag, boot, node, ns, router, basis, out_point, made_us, made_boot_us, read_us, "
+		"read_boot_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tag, boot, ns) DO UPDATE "
 		"SET read_us = excluded.read_us, read_boot_us = excluded.read_boot_us",
 	[SQL_FIND_GENERATION] = "SELECT generation FROM generation WHERE tag = ? AND boot = ? AND ns = ?",
 	/* A meter stays what it was first, and what has ended does not begin again.  closed_us is left alone: a
@@ -88,7 +91,7 @@ static const char *const texts[N_SQL] = {
 		"(SELECT count(*) FROM usage_fact u WHERE u.store = s.store) OR (SELECT count(*) FROM usage_fact NOT INDEXED) "
 		"<> (SELECT count(*) FROM usage_fact INDEXED BY usage_by_start) LIMIT 1",
 	[SQL_LOAD_GENERATIONS] =
-		"SELECT generation, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us "
+		"SELECT generation, tag, boot, node, ns, router, " BASIS ", made_us, made_boot_us, read_us, read_boot_us "
 		"FROM generation WHERE generation IN (SELECT generation FROM meter WHERE closed_us = 0)",
 	[SQL_LOAD_METERS] = METER_SELECT " FROM meter WHERE closed_us = 0",
 	/* The bare columns are those of the row that has the max(): SQLite promises it. */
@@ -123,7 +126,7 @@ static const char *const texts[N_SQL] = {
 	[SQL_SET_TIMEZONE] = "UPDATE kept SET timezone = ? WHERE timezone = ''",
 
 	[SQL_METERS] =
-		"SELECT m.meter, g.node, g.router, m.kind, m.address, m.fixed, m.class, g.basis FROM meter m "
+		"SELECT m.meter, g.node, g.router, m.kind, m.address, m.fixed, m.class, " BASIS " FROM meter m "
 		"JOIN generation g ON g.generation = m.generation WHERE (?1 IS NULL OR m.address = ?1) "
 		"AND (?2 IS NULL OR g.router = ?2) AND (?3 IS NULL OR m.class = ?3)",
 	[SQL_LATEST] = "SELECT max(start_us) FROM usage_fact",
@@ -164,7 +167,7 @@ static const char *const texts[N_SQL] = {
 
 	[SQL_ADDRESSES] = "SELECT DISTINCT address, fixed FROM meter WHERE address <> ''",
 	[SQL_TRACE_METERS] =
-		METER_SELECT ", closed_us, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us "
+		METER_SELECT ", closed_us, tag, boot, node, ns, router, " BASIS ", made_us, made_boot_us, read_us, read_boot_us "
 		"FROM meter JOIN generation USING (generation) WHERE address = ? ORDER BY meter",
 	[SQL_TRACE_ROW] =
 		"SELECT s.id, u.seq, u.start_us, u.end_us, u.in_bytes, u.in_packets, u.out_bytes, u.out_packets, u.end_in_bytes, "

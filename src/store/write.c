@@ -14,13 +14,15 @@
 static bool put_generation(struct store *store, const struct generation *of, GError **error)
 {
 	struct sql_call call = sql_call(store, SQL_PUT_GENERATION);
+	bool is_sent = of->basis == BASIS_WIRE_SENT;
 
 	sql_bind_text(&call, of->tag);
 	sql_bind_text(&call, of->boot);
 	sql_bind_text(&call, of->node);
 	sql_bind_text(&call, of->ns);
 	sql_bind_text(&call, of->router);
-	sql_bind_text(&call, basis_name(of->basis));
+	sql_bind_text(&call, basis_name(is_sent ? BASIS_WIRE : of->basis));
+	sql_bind_text(&call, is_sent ? "egress" : "ingress");
 	sql_bind_instant(&call, &of->made_at);
 	sql_bind_instant(&call, &of->read_at);
 	if (sql_run(&call, error))

@@ -403,7 +403,7 @@ static void test_the_kernel_here_passes_the_probe(const void *data)
 	struct backend *backend = ((const struct setting *)data)->backend();
 	g_autoptr(GError) error = NULL;
 
-	backend_probe(backend, &error);
+	backend_probe(backend, false, &error);
 	g_assert_no_error(error);
 	backend->free(backend);
 }

@@ -21,8 +21,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../unit/old_format.h"
 #include "store/baselines.h"
-#include "store/schema.h"
 
 #define KEYS 8 /* of each site, in the beginning */
 
@@ -129,11 +129,13 @@ static void tend(struct work *work, unsigned keep_days)
 /* The first format had no sums. */
 static void make_format_1(struct work *work)
 {
-	g_autofree char *path = g_build_filename(work->directory, STORE_FILE, NULL);
+	g_autofree char *path = g_build_filename(work->directory, STORE_FILE, NULL), *third = old_format_3();
 	sqlite3 *db;
 
 	g_assert_cmpint(sqlite3_open(path, &db), ==, SQLITE_OK);
-	g_assert_cmpint(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; PRAGMA foreign_keys = OFF; DROP VIEW residue; "
+	g_assert_cmpint(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; PRAGMA foreign_keys = OFF", NULL, NULL, NULL), ==, SQLITE_OK);
+	g_assert_cmpint(sqlite3_exec(db, third, NULL, NULL, NULL), ==, SQLITE_OK);
+	g_assert_cmpint(sqlite3_exec(db, "DROP VIEW residue; "
 		"DROP TABLE residue_fact; DROP VIEW booked; DROP VIEW hour; DROP VIEW day; DROP TABLE hour_fact; DROP TABLE day_fact; DROP TABLE rollup; "
 		"DROP TABLE kept; PRAGMA user_version = 1; PRAGMA journal_mode = WAL", NULL, NULL, NULL), ==, SQLITE_OK);
 	sqlite3_close(db);

@@ -489,7 +489,7 @@ struct backend *backend_iptables_new(const char *xtables_lock)
 	return make(IPTABLES, "iptables");
 }
 
-bool backend_probe(struct backend *backend, GError **error)
+bool backend_probe(struct backend *backend, bool out_sent, GError **error)
 {
 	return true;
 }

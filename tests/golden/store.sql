@@ -9,7 +9,7 @@ INSERT INTO store VALUES
 UPDATE kept SET timezone = 'UTC';
 INSERT INTO rollup VALUES (1, 5, 0);
 
-INSERT INTO generation VALUES
+INSERT INTO generation (generation, tag, boot, node, ns, router, basis, made_us, made_boot_us, read_us, read_boot_us) VALUES
 	(1, 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', '3f1e9a52-7f0e-4d53-9a0c-4d5c1d3f8f6a', '=cmd|'' /C calc''!A0',
 	 'qrouter-11111111-1111-4111-8111-111111111111', '11111111-1111-4111-8111-111111111111', 'skb',
 	 1782864000000000, 1000000, 1782957660000000, 93661000000),

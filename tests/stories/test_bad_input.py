@@ -154,6 +154,8 @@ CONFIGURATIONS = {
     "time zone": ("[store]\ntimezone = \x1b[2J\n", "[store] timezone: ", r"\x1b[2J", "right: a time zone"),
     "quota": ("[store]\nquota = much\n", "[store] quota: 'much'", "right: "),
     "router": ("[backends]\nnft = \x1b[31m\n", "[backends] nft: ", r"\x1b[31m", "right: the router's id"),
+    "out_point": ("[agent]\nout_point = Egress\n", "[agent] out_point: 'Egress'", "right: ingress or egress"),
+    "hostile out_point": ("[agent]\nout_point = \x1b[31m\n", "[agent] out_point: ", r"\x1b[31m", "right: ingress or egress"),
     "NUL": ("[agent]\n\0\n", "NUL byte"),
 }
 
@@ -170,6 +172,17 @@ def test_a_configuration_that_does_not_do_stops_every_command(case, config, tmp_
     for command in COMMANDS if len(text) < 1000 else ["agent", "usage"]:
         argv = [command, "--config", config, *NEEDS.get(command, [])]
         complains(run(*argv), 1, f"fipmeter {command}: {config}: ", *told)
+
+
+@pytest.mark.parametrize("command", ["agent", "plan", "detach"])
+@pytest.mark.parametrize("text, more, has", [
+    ("", [], "auto"), ("backend = nft\n", [], "nft"), ("backend = ebpf\n", ["--backend", "iptables"], "iptables"),
+    ("[backends]\nnft = 3f1e9a52-7f0e-4d53-9a0c-4d5c1d3f8f6a\n", [], "auto")])
+def test_egress_where_no_router_is_counted_by_what_can(config, command, text, more, has):
+    config.write_text(f"[agent]\nout_point = egress\n{text}")
+    complains(run(command, "--config", config, *NEEDS.get(command, []), *more), 1,
+              f"fipmeter {command}: {config}: [agent] out_point: egress takes back end ebpf", f"the back end is {has}",
+              "right: backend = ebpf, or [backends] ebpf = ROUTER, or out_point = ingress")
 
 
 def test_a_configuration_that_cannot_be_read(config, tmp_path):
@@ -372,7 +385,7 @@ def test_an_environment_of_nonsense_is_passed_over(state, name):
 def plant(state, name):
     """A row, a gap and a reading that does not add up, of a router and a node with that name."""
     put(state, [
-        ("INSERT INTO generation VALUES (1, 'tag', 'boot', ?1, ?1, ?1, 'skb', 1, 1, 1, 1)", (name,)),
+        ("INSERT INTO generation VALUES (1, 'tag', 'boot', ?1, ?1, ?1, 'skb', 1, 1, 1, 1, 'ingress')", (name,)),
         ("INSERT INTO meter VALUES (1, 1, 'floating', '192.0.2.1', '10.0.0.1', 'internet', 0, 1, 1, 0, 0, 0, 0, 2, 2, 9, 9,"
          " 9, 9, 0)", ()),
         ("INSERT INTO usage_fact VALUES (1, 1, 1, 1000000, 2000000, 5, 1, 5, 1, 0, 5, 1, 5, 1)", ()),

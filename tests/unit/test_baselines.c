@@ -100,7 +100,7 @@ static void fill(struct world *world)
 		meter->flags = i;
 		if (i > 5) {
 			generation_unref(meter->of);
-			meter->of = generation_new("ffff", "other boot", "n\xf6" "de", "snat-two", "two", BASIS_WIRE);
+			meter->of = generation_new("ffff", "other boot", "n\xf6" "de", "snat-two", "two", i % 2 ? BASIS_WIRE : BASIS_WIRE_SENT);
 			meter->of->made_at = (struct instant){ 1, 2 };
 			meter->of->read_at = (struct instant){ 3, 4 };
 			meter->key.kind = KIND_UNATTRIBUTED;

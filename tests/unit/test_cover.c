@@ -536,6 +536,38 @@ static void test_last_reading_of_a_namespace_that_was_replaced(struct books_test
 	assert_gap(test, 0, read.utc_us, test->now.utc_us);
 }
 
+/* What the back end found out itself: each has a number of its own, so no gap goes on in another one. */
+static void test_what_the_back_end_has_not_seen(struct books_test *test, const void *data)
+{
+	static const char *const told[] = { "out: 1 packets", "out: 2 packets" };
+	int64_t since_us;
+
+	metered_for_a_minute(test);
+	for (unsigned i = 0; i < G_N_ELEMENTS(told); i++) {
+		since_us = test->now.utc_us;
+		count(test, 0, 100, 0);
+		pass(test, MINUTE);
+		g_free(test->kernel->unseen);
+		test->kernel->unseen = g_strdup(told[i]);
+		sample(test);
+		assert_gap(test, 0, since_us, test->now.utc_us);
+		g_assert_cmpstr(last_gap(test)->reason, ==, told[i]);
+	}
+	g_clear_pointer(&test->kernel->unseen, g_free);
+	count(test, 0, 100, 0);
+	pass(test, MINUTE);
+	sample(test);
+	since_us = test->now.utc_us;
+	count(test, 0, 100, 0);
+	pass(test, MINUTE);
+	test->kernel->unseen = g_strdup("out: 3 packets");
+	end(test, test->kernel);
+	assert_gap(test, 0, since_us, test->now.utc_us);
+	g_assert_cmpuint(row(test, test->rows->len - 1)->flags, ==, FLAG_GAP);
+	g_assert_cmpuint(row(test, test->rows->len - 2)->flags, ==, 0);
+	g_assert_cmpuint(row(test, test->rows->len - 3)->flags, ==, FLAG_GAP);
+}
+
 static void test_router_ended_before_its_new_address_was_counted(struct books_test *test, const void *data)
 {
 	int64_t since_us;
@@ -735,6 +767,7 @@ int main(int argc, char **argv)
 	CASE(birth_with_a_gap_that_the_lost_store_had);
 	CASE(last_reading_lacks_a_counter);
 	CASE(last_reading_of_a_namespace_that_was_replaced);
+	CASE(what_the_back_end_has_not_seen);
 	CASE(router_ended_before_its_new_address_was_counted);
 	CASE(router_ended_before_its_new_counter_was_read);
 	CASE(router_ended_before_an_arrival_was_counted);

@@ -338,6 +338,21 @@ static void test_policer_at_ingress_is_as_it_should_be(void)
 	g_assert_true(told);
 }
 
+static void test_limiter_before_the_count_is_as_it_should_be(void)
+{
+	SCOPED(facts) *facts = sound_node();
+	g_autoptr(GPtrArray) findings = NULL;
+	bool told = false;
+
+	shaper(facts);
+	first(facts)->out_sent = true;
+	expect_sound(facts);
+	findings = diagnosis_make(facts);
+	for (unsigned i = 0; i < findings->len; i++)
+		told = told || tells(findings->pdata[i], "`out` is what leaves; what is dropped there is in no bill (230 packets so far)");
+	g_assert_true(told);
+}
+
 static void test_standby_has_rules_without_addresses(void)
 {
 	SCOPED(facts) *facts = sound_node();
@@ -425,6 +440,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/diagnosis/sound", test_sound);
 	g_test_add_func("/diagnosis/ebpf-that-nobody-wants", test_ebpf_that_nobody_wants);
 	g_test_add_func("/diagnosis/policer", test_policer_at_ingress_is_as_it_should_be);
+	g_test_add_func("/diagnosis/limiter-before", test_limiter_before_the_count_is_as_it_should_be);
 	g_test_add_func("/diagnosis/standby", test_standby_has_rules_without_addresses);
 	g_test_add_func("/diagnosis/no-snat", test_router_without_snat_has_an_address_of_its_own);
 	g_test_add_func("/diagnosis/blind", test_who_may_not_look_says_so);

@@ -181,7 +181,7 @@ static void test_sums_are_kept(void)
 			.class_name = names[g_test_rand_int_range(0, 3)], .kind = g_test_rand_int_range(0, 3),
 			.address = (uint32_t)g_test_rand_int_range(0, 4), .start_us = start_us, .end_us = start_us + MINUTE,
 			.counts = { (uint64_t)g_test_rand_int_range(0, G_MAXINT) << 20, 2, 3, (uint64_t)i },
-			.basis = g_test_rand_int_range(0, 2), .flags = 1u << g_test_rand_int_range(0, 6),
+			.basis = g_test_rand_int_range(0, 3), .flags = 1u << g_test_rand_int_range(0, 6),
 		};
 		counts_add(&sum, &many[i].counts);
 	}

@@ -262,6 +262,22 @@ static void test_more_counted_than_received(struct world *world, const void *dat
 	g_assert_cmpuint(residue.excess, >, 0);
 }
 
+/* What waited in the queue of the external device when the last window ended. */
+static void test_out_that_counts_where_it_is_sent_may_have_come_before(struct world *world, const void *data)
+{
+	struct residue residue;
+
+	device(world->now, QG)->sent += 2 * MIB;
+	device(world->now, QG)->sent_packets += 2000;
+	world->window.out_bytes += 2 * MIB - 14 * 2000;
+	g_assert_true(window_judge(&world->window, world->now, BASIS_WIRE, &residue));
+	g_assert_true(residue.flagged);
+	g_assert_true(window_judge(&world->window, world->now, BASIS_WIRE_SENT, &residue));
+	g_assert_cmpuint(residue.excess, ==, 0);
+	g_assert_cmpuint(residue.residue_out, ==, 0);
+	g_assert_false(residue.flagged);
+}
+
 static void test_more_out_than_came_from_inside(struct world *world, const void *data)
 {
 	carry(world);
@@ -440,7 +456,8 @@ int main(int argc, char **argv)
 		{ "address-unknown", test_address_that_nobody_counts }, { "outbound", test_outbound_that_nobody_counts },
 		{ "by-design", test_by_design }, { "padding", test_padding_is_no_residue },
 		{ "little", test_little_is_shown_and_not_flagged }, { "excess-in", test_more_counted_than_received },
-		{ "excess-out", test_more_out_than_came_from_inside }, { "not-judged", test_what_cannot_be_judged },
+		{ "excess-out", test_more_out_than_came_from_inside },
+		{ "sent-later", test_out_that_counts_where_it_is_sent_may_have_come_before }, { "not-judged", test_what_cannot_be_judged },
 		{ "bound", test_bound_is_of_two_windows }, { "no-bound", test_bound_of_devices_that_are_not_to_be_trusted },
 	};
 

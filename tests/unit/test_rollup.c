@@ -2,9 +2,8 @@
 /*
  * Tests of the store in the long run: sums of hours and days, what goes when its time is over, and files of older formats.
  */
+#include "old_format.h"
 #include "store_world.h"
-
-#include "store/schema.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -371,8 +370,17 @@ static void assert_is_format(struct world *world, unsigned format)
 	g_assert_cmpstr(stripped, ==, made);
 }
 
+static void make_format_3(struct world *world)
+{
+	g_autofree char *statements = old_format_3();
+
+	world_sql(world, statements);
+	assert_is_format(world, 3);
+}
+
 static void make_format_2(struct world *world)
 {
+	make_format_3(world);
 	world_sql(world, "DROP VIEW residue; DROP TABLE residue_fact; PRAGMA user_version = 2");
 	assert_is_format(world, 2);
 }
@@ -386,7 +394,7 @@ static void make_format_1(struct world *world)
 }
 
 /* A file of each older format: who adds one adds how its predecessor looked. */
-static void (*const make_format[])(struct world *world) = { make_format_1, make_format_2 };
+static void (*const make_format[])(struct world *world) = { make_format_1, make_format_2, make_format_3 };
 G_STATIC_ASSERT(G_N_ELEMENTS(make_format) == SCHEMA_VERSION - 1);
 
 static void test_from_older_format(struct world *world, const void *data)

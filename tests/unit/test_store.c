@@ -48,6 +48,7 @@ static void test_round_trip(struct world *world, const void *data)
 	struct meter *meter;
 
 	world_open_silently(world);
+	world->of->basis = BASIS_WIRE_SENT;
 	world_begin(world, 3);
 	world_sample(world);
 	meter = world->open->pdata[1];
@@ -82,6 +83,9 @@ static void test_round_trip(struct world *world, const void *data)
 	}
 	ledger_state_clear(&state);
 	world_assert_clean(world);
+	world_assert(world, "SELECT g.basis, out_point, m.basis FROM generation g JOIN meters m ON m.generation = g.tag LIMIT 1",
+	             "wire|egress|wire-sent");
+	world_assert(world, "SELECT DISTINCT basis FROM usage", "wire-sent");
 }
 
 /* A meter that did not move is not written; its generation says how far it was read. */
