@@ -70,6 +70,7 @@ struct net_device {
 
 /* include/linux/skbuff.h */
 struct sk_buff {
+	struct net_device *dev;
 	unsigned int len, data_len;
 	int skb_iif;     /* the device that it came in by; 0: it was made here */
 	__u16 protocol;  /* network byte order */

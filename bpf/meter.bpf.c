@@ -8,6 +8,7 @@
  * meter_hook is what is attached, and does nothing but call meter_count through the map `programs`: a new version takes
  * over in all routers by one write, and no packet counts twice or not at all.
  */
+#include "link.h"
 #include "truth.h"
 
 /* Kernel functions, 6.4 and later: kernel/bpf/helpers.c. */
@@ -28,31 +29,7 @@ static __always_inline __u32 tcp_length(struct sk_buff *skb, __u32 at)
 SEC("netfilter")
 int meter_count(struct bpf_nf_ctx *ctx)
 {
-	const struct nf_hook_state *state = ctx->state;
-	struct packet packet = { .skb = ctx->skb, .net = state->net };
-	enum device device = device_kind(state->in);
-	struct share in = { .counts = false }, more = { .counts = false };
-	const struct iphdr *ip;
-
-	if (device == DEVICE_NONE)
-		return NF_ACCEPT;
-	ip = AT(iphdr, packet.skb->head + packet.skb->network_header);
-	packet.source = ip->saddr;
-	packet.destination = ip->daddr;
-	if (!find_router(&packet))
-		return NF_ACCEPT;
-	packet.generation = generation_of(packet.net);
-	if (device == DEVICE_EXTERNAL)
-		judge_external(&packet, &in, &more);
-	else
-		judge_internal(&packet, &in, &more);
-	if (!in.counts && !more.counts)
-		return NF_ACCEPT;
-	measure(&packet);
-	if (in.counts)
-		count(&packet, &in);
-	if (more.counts)
-		count(&packet, &more);
+	meter(ctx->skb, ctx->state->in, ctx->state->net);
 	return NF_ACCEPT;
 }
 

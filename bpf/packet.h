@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A packet, and its size on the wire.
+ *
+ * Who includes this has said before how its programs look into the kernel, which is not the same for all kinds of programs
+ * (link.h): AT(type, address), a pointer to a struct of kernel.h; OF(pointer, member), what is there; first_letters() of a
+ * device's name; of a packet its two ends(), its length_from() the IP header on, and its segment_size(), 0 where it is no more
+ * than one.
  */
 #ifndef FIPMETER_BPF_PACKET_H
 #define FIPMETER_BPF_PACKET_H
 
-#include <bpf/bpf_core_read.h>
-#include <stdbool.h>
-
 #include "kernel.h"
 #include "maps.h"
-
-/* A kernel function, 6.4 and later: kernel/bpf/helpers.c. */
-extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
-
-#define AT(type, address) ((struct type *)bpf_rdonly_cast((const void *)(address), bpf_core_type_id_kernel(struct type)))
 
 struct packet {
 	struct sk_buff *skb;
@@ -29,30 +26,21 @@ struct packet {
 	__u64 bytes, packets; /* on the wire */
 };
 
-/* Where the IP header begins, seen from skb->data.  In one piece of 64 bits: the verifier takes a pointer in no other. */
-static __always_inline __u32 network_offset(struct sk_buff *skb)
-{
-	__u64 offset = (__u64)skb->head + skb->network_header - (__u64)skb->data;
-
-	barrier_var(offset);
-	return offset;
-}
-
-/* The length of the TCP header that begins so far behind the network header.  Each program has its own way to get at it. */
+/* The length, in bytes, of the TCP header that begins so far behind the network header.  Each program has its own way to it. */
 static __always_inline __u32 tcp_length(struct sk_buff *skb, __u32 at);
 
 /* How many bytes behind the network header begin each segment: its own headers.  As skb_gso_network_seglen() in
  * net/core/gso.c.  What a fragment of a UDP datagram that is yet to be split has is the IP header alone. */
 static __noinline __u32 headers_length(struct sk_buff *skb, __u32 type)
 {
-	__u32 network = skb->network_header, at = skb->transport_header - network; /* ip_rcv() has set it */
+	__u32 network = OF(skb, network_header), at = OF(skb, transport_header) - network; /* ip_rcv() has set it */
 
 	if (type & GSO_UDP_L4)
 		return at + 8;
 	if (type & GSO_SCTP)
 		return at + 12;
 	if (type & GSO_TUNNELS)
-		at = skb->inner_transport_header - network;
+		at = OF(skb, inner_transport_header) - network;
 	if (!(type & (GSO_TCPV4 | GSO_TCPV6)))
 		return at;
 	return at + tcp_length(skb, at);
@@ -63,16 +51,17 @@ static __noinline __u32 headers_length(struct sk_buff *skb, __u32 type)
 static __always_inline void measure(struct packet *packet)
 {
 	struct sk_buff *skb = packet->skb;
-	struct skb_shared_info *shared = AT(skb_shared_info, skb->head + skb->end);
-	__u32 size = shared->gso_size, headers;
+	__u32 size = segment_size(skb), headers;
+	struct skb_shared_info *shared;
 
-	packet->bytes = skb->len - network_offset(skb);
+	packet->bytes = length_from(skb);
 	packet->packets = 1;
 	if (!size)
 		return;
-	headers = headers_length(skb, shared->gso_type);
+	shared = AT(skb_shared_info, OF(skb, head) + OF(skb, end));
+	headers = headers_length(skb, OF(shared, gso_type));
 	if (size == GSO_BY_FRAGS)
-		packet->packets = shared->gso_segs;
+		packet->packets = OF(shared, gso_segs);
 	else if (packet->bytes > headers)
 		packet->packets = (packet->bytes - headers + size - 1) / size;
 	if (!packet->packets)

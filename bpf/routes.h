@@ -15,12 +15,13 @@ static __always_inline struct hlist_node *table_of(struct net *net, __u32 id)
 {
 	bool many = bpf_core_field_exists(net->ipv4.fib_main);
 	__u32 bucket = many ? id : id & 1;
-	struct hlist_node *node = AT(hlist_head, (__u64)net->ipv4.fib_table_hash + bucket * sizeof(void *))->first;
+	__u64 hash = (__u64)OF(net, ipv4.fib_table_hash);
+	struct hlist_node *node = OF(AT(hlist_head, hash + bucket * sizeof(void *)), first);
 
 	for (int i = 0; i < 8 && node; i++) {
-		if (AT(fib_table, node)->tb_id == id)
+		if (OF(AT(fib_table, node), tb_id) == id)
 			return node;
-		node = AT(hlist_node, node)->next;
+		node = OF(AT(hlist_node, node), next);
 	}
 	return NULL;
 }
@@ -35,17 +36,17 @@ static __always_inline __u64 leaf_of(struct net *net, __u32 table, __u32 address
 
 	if (!found)
 		return 0;
-	at = (__u64)AT(fib_table, found)->tb_data + bpf_core_field_offset(struct trie, kv);
-	at = (__u64)AT(hlist_head, at + children)->first;
+	at = (__u64)OF(AT(fib_table, found), tb_data) + bpf_core_field_offset(struct trie, kv);
+	at = (__u64)OF(AT(hlist_head, at + children), first);
 	for (int i = 0; i < 33 && at; i++) {
 		vector = AT(key_vector, at);
-		index = (__u64)(address ^ vector->key) >> vector->pos;
-		if (index >> vector->bits)
+		index = (__u64)(address ^ OF(vector, key)) >> OF(vector, pos);
+		if (index >> OF(vector, bits))
 			return 0;
-		if (!vector->bits)
+		if (!OF(vector, bits))
 			return at;
 		index &= 0xffffff; /* no node is so large; for the verifier */
-		at = (__u64)AT(hlist_head, at + children + index * sizeof(void *))->first;
+		at = (__u64)OF(AT(hlist_head, at + children + index * sizeof(void *)), first);
 	}
 	return 0;
 }
@@ -60,12 +61,12 @@ static __noinline bool has_route(struct net *net, __u32 table, __u32 address, __
 
 	if (!leaf)
 		return false;
-	node = AT(key_vector, leaf)->leaf.first;
+	node = OF(AT(key_vector, leaf), leaf.first);
 	for (int i = 0; i < 16 && node; i++) {
 		alias = AT(fib_alias, node);
-		if (alias->fa_slen == free && alias->fa_type == type)
+		if (OF(alias, fa_slen) == free && OF(alias, fa_type) == type)
 			return true;
-		node = alias->fa_list.next;
+		node = OF(alias, fa_list.next);
 	}
 	return false;
 }
@@ -80,7 +81,7 @@ static __always_inline bool can_tell(struct net *net)
  * believed for long if it was asked in that moment. */
 static __always_inline __u32 generation_of(struct net *net)
 {
-	return can_tell(net) ? net->ipv4.fib_seq + net->ipv4.rt_genid.counter : 0;
+	return can_tell(net) ? OF(net, ipv4.fib_seq) + OF(net, ipv4.rt_genid.counter) : 0;
 }
 
 /* Has this been the number for long enough (a quarter of a second at least)?  Who changes routes has done so by then. */

@@ -13,6 +13,7 @@
  *
  * sent_start_hook and sent_done_hook are what is attached, as meter_hook in meter.bpf.c.
  */
+#include "link.h"
 #include "truth.h"
 
 struct {
@@ -93,14 +94,6 @@ static __always_inline bool is_ip(const struct sk_buff *skb)
 	return skb->protocol == bpf_htons(0x0800);
 }
 
-static __always_inline void take_addresses(struct packet *packet)
-{
-	const struct iphdr *ip = AT(iphdr, packet->skb->head + packet->skb->network_header);
-
-	packet->source = ip->saddr;
-	packet->destination = ip->daddr;
-}
-
 static __always_inline void judge(struct packet *packet, struct sending *sending)
 {
 	packet->generation = generation_of(packet->net);
@@ -124,7 +117,7 @@ int sent_start(__u64 *ctx)
 	if (device_kind(device) != DEVICE_EXTERNAL)
 		return 0;
 	if (is_ip(skb))
-		take_addresses(&packet);
+		ends(skb, &packet.source, &packet.destination);
 	if (!find_router(&packet) || !packet.sent)
 		return 0;
 	sending = bpf_map_lookup_elem(&sent_sending, &(__u32){ 0 });

@@ -187,7 +187,9 @@ static __always_inline void judge_internal(const struct packet *packet, struct s
 		return;
 	judge_in(packet, from.local && !owner, in);
 	in->class_id = from.class_id;
-	if ((packet->sent && !in->counts) || !from.local || !classify(packet, packet->destination, packet->usual_destination, &to) || to.local ||
+	if ((packet->sent && !in->counts) || !from.local)
+		return;
+	if (!classify(packet, packet->destination, packet->usual_destination, &to) || to.local ||
 	    !is_routed(packet, packet->source, from.local, from.mark, from.what))
 		return;
 	set_out(packet, owner, to.class_id, out);
@@ -230,7 +232,7 @@ enum device { DEVICE_NONE, DEVICE_EXTERNAL, DEVICE_INTERNAL };
 
 static __always_inline enum device device_kind(const struct net_device *device)
 {
-	__u32 four = *(const __u32 *)device->name, three = four & LETTERS(0xff, 0xff, 0xff, 0);
+	__u32 four = first_letters(device), three = four & LETTERS(0xff, 0xff, 0xff, 0);
 
 	if (three == LETTERS('l', 'o', 0, 0) || three == LETTERS('h', 'a', '-', 0))
 		return DEVICE_NONE;
@@ -265,7 +267,7 @@ static __always_inline bool take_router(struct packet *packet, volatile struct m
 /* Whose namespace is it, and by what does it count?  False: nobody's, or by nothing. */
 static __always_inline bool find_router(struct packet *packet)
 {
-	__u64 cookie = packet->net->net_cookie;
+	__u64 cookie = OF(packet->net, net_cookie);
 
 	for (int tries = 0; tries < 2; tries++) {
 		volatile struct meter_router *router = bpf_map_lookup_elem(&routers, &cookie);
@@ -280,6 +282,32 @@ static __always_inline bool find_router(struct packet *packet)
 		return packet->table;
 	}
 	return false;
+}
+
+/* All there is to do about a packet that came in by this device of this namespace. */
+static __always_inline void meter(struct sk_buff *skb, const struct net_device *in_by, struct net *net)
+{
+	struct packet packet = { .skb = skb, .net = net };
+	enum device device = device_kind(in_by);
+	struct share in = { .counts = false }, more = { .counts = false };
+
+	if (device == DEVICE_NONE)
+		return;
+	ends(skb, &packet.source, &packet.destination);
+	if (!find_router(&packet))
+		return;
+	packet.generation = generation_of(packet.net);
+	if (device == DEVICE_EXTERNAL)
+		judge_external(&packet, &in, &more);
+	else
+		judge_internal(&packet, &in, &more);
+	if (!in.counts && !more.counts)
+		return;
+	measure(&packet);
+	if (in.counts)
+		count(&packet, &in);
+	if (more.counts)
+		count(&packet, &more);
 }
 
 #endif

@@ -6,13 +6,13 @@
 
 #define TRIES 5 /* reads of a namespace that changes under our hands */
 
-struct backend **backends_new(const char *xtables_lock, const char *netns_dir)
+struct backend **backends_new(const char *xtables_lock, const char *netns_dir, const char *ebpf_place)
 {
 	struct backend **backends = g_new0(struct backend *, BACKENDS + 1);
 
 	backends[BACKEND_NFT] = backend_nft_new();
 	backends[BACKEND_IPTABLES] = backend_iptables_new(xtables_lock);
-	backends[BACKEND_EBPF] = backend_ebpf_new(netns_dir);
+	backends[BACKEND_EBPF] = backend_ebpf_new(netns_dir, ebpf_place);
 	return backends;
 }
 

@@ -77,6 +77,7 @@ struct backend {
 	const char *list; /* the system's own command that lists the counters, inside the namespace ... */
 	bool list_outside; /* ... or outside, of all namespaces */
 	bool sends;       /* it can count `out` where it is sent (struct plan: out_sent) */
+	const char *stands; /* in words, by what it is called, as long as that is something; NULL: there is but one way */
 	const char *show; /* the same of some counters alone: how their names begin follows; NULL: only list does */
 	char *warning;    /* set by a call that is done and has something to tell all the same; the caller frees it */
 
@@ -132,12 +133,12 @@ struct backend {
 
 /* All of this build, in the order in which one is tried, NULL behind the last. */
 enum { BACKEND_NFT, BACKEND_IPTABLES, BACKEND_EBPF, BACKENDS };
-struct backend **backends_new(const char *xtables_lock, const char *netns_dir);
+struct backend **backends_new(const char *xtables_lock, const char *netns_dir, const char *ebpf_place);
 void backends_free(struct backend **backends); /* takes NULL */
 
 struct backend *backend_nft_new(void);
 struct backend *backend_iptables_new(const char *xtables_lock); /* as xtlock_take() has it; may be NULL */
-struct backend *backend_ebpf_new(const char *netns_dir); /* NULL: not in this build */
+struct backend *backend_ebpf_new(const char *netns_dir, const char *place); /* as in core/config.h; NULL: not in this build */
 
 /* read(), again where somebody changed something meanwhile; but not for ever. */
 struct snapshot *backend_read_settled(struct backend *backend, const struct place *place, GError **error);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The ebpf back end: a program at netfilter's prerouting hook, before fragments are put together, counts what is on the
- * wire into a map (bpf/meter.bpf.c).
+ * wire into a map (bpf/meter.bpf.c).  It is called by a link, or where the kernel has none for it, by a rule.
  *
- * Maps and links are pinned, so all counts on while no agent runs.  What stands is read out of the maps once, and
- * changed together with them (ebpf_standing.h).  Addresses change one by one; classes and local prefixes together with the
- * gateway address by one write, which leads to a table of prefixes that was made before.  The entries of the table before
- * go when no packet looks at them any more: at bury().
+ * Maps and links are pinned, and a rule lives with its namespace, so all counts on while no agent runs.  What stands is
+ * read out of the maps once, and changed together with them (ebpf_standing.h).  Addresses change one by one; classes and
+ * local prefixes together with the gateway address by one write, which leads to a table of prefixes that was made before.
+ * The entries of the table before go when no packet looks at them any more: at bury().
  *
  * A pinned link keeps its namespace alive, and the counters are in no namespace at all: hence leave() and remains().
  */
@@ -14,6 +14,7 @@
 
 #include "backend/ebpf_change.h"
 #include "backend/ebpf_maps.h"
+#include "backend/ebpf_rule.h"
 #include "backend/ebpf_sent.h"
 #include "backend/ebpf_standing.h"
 #include "core/plan.h"
@@ -27,17 +28,21 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define BEHIND " at prerouting, behind a policer at a device's ingress"
+
 struct ebpf {
 	struct backend backend;
 	struct ebpf_maps *maps; /* NULL: nothing of ours is there */
 	struct standings *standings;
 	char *netns_dir;
+	enum ebpf_place wanted;
 };
 
 /* ---- opening ---- */
 
 static void forget(struct ebpf *ebpf)
 {
+	ebpf->backend.stands = NULL;
 	g_clear_pointer(&ebpf->maps, ebpf_maps_close);
 	g_clear_pointer(&ebpf->standings, standings_free);
 }
@@ -60,13 +65,15 @@ static bool load_maps(struct ebpf *ebpf, GError **error)
 
 	if (!bpffs_mount(EBPF_FS, error))
 		return false;
-	if (ebpf->maps && ebpf->maps->skeleton)
+	if (ebpf->maps && ebpf->maps->object)
 		return true;
 	lock = bpffs_lock(EBPF_TOP, error);
 	if (lock < 0)
 		return false;
-	done = ebpf_maps_load(&ebpf->maps, error) && open_maps(ebpf, error);
-	close(lock);
+	done = ebpf_maps_load(&ebpf->maps, ebpf->wanted, error) && open_maps(ebpf, error);
+	if (done)
+		ebpf->backend.stands = ebpf->maps->place == EBPF_PLACE_RULE ? "a rule calls it" BEHIND : "a link calls it" BEHIND;
+	bpffs_unlock(lock);
 	return done;
 }
 
@@ -85,6 +92,28 @@ static bool find(struct ebpf *ebpf, const struct place *place, uint64_t *cookie,
 	if (ebpf->standings)
 		*standing = standings_find(ebpf->standings, *cookie);
 	return true;
+}
+
+/* ---- what calls the programs ---- */
+
+static bool calls_stand(const struct ebpf *ebpf, const struct place *place, uint64_t cookie, bool *stand, GError **error)
+{
+	if (ebpf->maps->place == EBPF_PLACE_RULE)
+		return ebpf_rule_stands(ebpf->maps, place, stand, error);
+	*stand = ebpf_link_stands(cookie);
+	return true;
+}
+
+/* A link beside a rule would count twice, but no more than one leads to programs (ebpf_maps_load()): the other is only left. */
+static bool make_calls(const struct ebpf *ebpf, const struct place *place, uint64_t cookie, GError **error)
+{
+	bool stand;
+
+	if (!calls_stand(ebpf, place, cookie, &stand, error) || stand)
+		return stand;
+	if (ebpf->maps->place == EBPF_PLACE_RULE)
+		return ebpf_link_drop(cookie, error) && ebpf_rule_make(ebpf->maps, place, error);
+	return ebpf_rule_drop(place, error) && ebpf_link_make(ebpf->maps, place->ns_fd, cookie, error);
 }
 
 /* ---- reading ---- */
@@ -125,18 +154,20 @@ static struct snapshot *ebpf_read(struct backend *backend, const struct place *p
 	struct ebpf *ebpf = (struct ebpf *)backend;
 	struct snapshot *snapshot;
 	struct standing *standing;
+	bool calls;
 	uint64_t cookie;
 
-	if (!find(ebpf, place, &cookie, &standing, error))
+	if (!find(ebpf, place, &cookie, &standing, error) ||
+	    !(standing ? calls_stand(ebpf, place, cookie, &calls, error) : ebpf_rule_is_there(place, &calls, error)))
 		return NULL;
 	snapshot = snapshot_new();
-	snapshot->intact = true;
 	if (!standing) {
+		snapshot->intact = !calls;
 		snapshot->at = clock_now();
 		return snapshot;
 	}
 	snapshot->intact = !standing->router.going && standing->router.table && ebpf_maps_keep(ebpf->maps) &&
-	                   ebpf_link_stands(cookie) && ebpf_maps_count(ebpf->maps) && !has_lost(ebpf, standing) &&
+	                   calls && ebpf_maps_count(ebpf->maps) && !has_lost(ebpf, standing) &&
 	                   ebpf_change_stands(ebpf->maps, standing);
 	snapshot->out_sent = standing_is_sent(standing);
 	snapshot->intact = snapshot->intact && (!snapshot->out_sent || ebpf_sent_stands(ebpf->maps));
@@ -281,7 +312,7 @@ static bool sync_maps(struct ebpf *ebpf, const struct place *place, const struct
 	if (!ebpf_change_apply(ebpf->maps, ebpf->standings, standing, plan, error))
 		return false;
 	drop_sent(ebpf);
-	return ebpf_link_stands(cookie) || ebpf_link_make(ebpf->maps, place->ns_fd, cookie, error);
+	return make_calls(ebpf, place, cookie, error);
 }
 
 static bool keep(const struct ebpf *ebpf, GError **error)
@@ -308,7 +339,7 @@ static bool ebpf_sync(struct backend *backend, const struct place *place, const 
 	done = keep(ebpf, error) && sync_maps(ebpf, place, plan, tag, found, error);
 	if (!done)
 		g_clear_pointer(&ebpf->standings, standings_free);
-	close(lock);
+	bpffs_unlock(lock);
 	return done;
 }
 
@@ -347,7 +378,8 @@ static bool ebpf_stop(struct backend *backend, const struct place *place, GError
 	struct standing *standing;
 	uint64_t cookie;
 
-	return find(ebpf, place, &cookie, &standing, error) && (!standing || ebpf_change_stop(ebpf->maps, ebpf->standings, standing, error));
+	return find(ebpf, place, &cookie, &standing, error) &&
+	       (!standing || ebpf_change_stop(ebpf->maps, ebpf->standings, standing, error)) && ebpf_rule_drop(place, error);
 }
 
 /* With the last router goes all that there is. */
@@ -366,7 +398,7 @@ static bool remove_rest(struct ebpf *ebpf, GError **error)
 		ebpf_maps_unpin();
 		forget(ebpf);
 	}
-	close(lock);
+	bpffs_unlock(lock);
 	return !ebpf->maps || ebpf->standings;
 }
 
@@ -376,7 +408,7 @@ static bool ebpf_remove(struct backend *backend, const struct place *place, GErr
 	struct standing *standing;
 	uint64_t cookie;
 
-	if (!find(ebpf, place, &cookie, &standing, error))
+	if (!find(ebpf, place, &cookie, &standing, error) || !ebpf_rule_drop(place, error))
 		return false;
 	if (!standing)
 		return true;
@@ -432,10 +464,11 @@ static void ebpf_free(struct backend *backend)
 	g_free(ebpf);
 }
 
-struct backend *backend_ebpf_new(const char *netns_dir)
+struct backend *backend_ebpf_new(const char *netns_dir, const char *place)
 {
 	struct ebpf *ebpf = g_new0(struct ebpf, 1);
 
+	ebpf->wanted = g_str_equal(place, "link") ? EBPF_PLACE_LINK : g_str_equal(place, "rule") ? EBPF_PLACE_RULE : EBPF_PLACE_AUTO;
 	ebpf->netns_dir = g_strdup(netns_dir);
 	ebpf->backend = (struct backend){
 		.name = "ebpf", .basis = BASIS_WIRE, .priority = NF_IP_PRI_RAW_BEFORE_DEFRAG,

@@ -3,8 +3,8 @@
  * From the plan to addresses and prefixes.
  *
  * One look-up of an address tells both its class and whether it is local.  So the ranges of the classes are cut at the bounds
- * of the local prefixes; what most of IPv4 is becomes the entry for everything, and only what differs from that is spelled
- * out in prefixes: with the defaults a handful.
+ * of the local prefixes; class internet becomes the entry for everything, and only what differs from that is spelled out in
+ * prefixes: with the defaults a handful.
  */
 #include "backend/ebpf_layout.h"
 
@@ -119,27 +119,6 @@ static GArray *cut_pieces(const struct plan *plan)
 	return pieces;
 }
 
-/* The class that most addresses are of which are not local. */
-static const char *usual_class(const GArray *pieces)
-{
-	g_autoptr(GHashTable) sums = g_hash_table_new(NULL, NULL);
-	const char *usual = NULL;
-	size_t most = 0;
-
-	for (unsigned i = 0; i < pieces->len; i++) {
-		const struct piece *piece = &g_array_index(pieces, struct piece, i);
-		size_t sum = GPOINTER_TO_SIZE(g_hash_table_lookup(sums, piece->class_name));
-
-		sum += piece->local ? 0 : (size_t)piece->last - piece->first + 1;
-		g_hash_table_insert(sums, (void *)piece->class_name, GSIZE_TO_POINTER(sum));
-		if (!usual || sum > most) {
-			usual = piece->class_name;
-			most = sum;
-		}
-	}
-	return usual;
-}
-
 /* The fewest prefixes that are just this piece. */
 static void add_piece(struct ebpf_layout *layout, const struct piece *piece)
 {
@@ -158,28 +137,31 @@ static void add_piece(struct ebpf_layout *layout, const struct piece *piece)
 	}
 }
 
-static void spell_out(struct ebpf_layout *layout, const struct piece *piece)
-{
-	for (uint32_t octet = piece->first >> 24; octet <= piece->last >> 24; octet++)
-		layout->usual_octets[octet / 32] &= ~(1U << octet % 32);
-	add_piece(layout, piece);
-}
-
 static void add_prefixes(struct ebpf_layout *layout, const struct plan *plan)
 {
+	struct ebpf_prefix everything = { .class_name = layout->usual };
 	g_autoptr(GArray) pieces = cut_pieces(plan);
-	struct ebpf_prefix everything = { .class_name = usual_class(pieces) };
 
-	layout->usual = everything.class_name;
-	memset(layout->usual_octets, 0xff, sizeof layout->usual_octets);
 	g_array_append_val(layout->prefixes, everything);
 	for (unsigned i = 0; i < pieces->len; i++) {
 		const struct piece *piece = &g_array_index(pieces, struct piece, i);
 
-		if (piece->local || piece->class_name != everything.class_name)
-			spell_out(layout, piece);
+		if (piece->local || piece->class_name != layout->usual)
+			add_piece(layout, piece);
 	}
 	g_array_sort(layout->prefixes, ebpf_prefix_compare);
+}
+
+static void set_usual_octets(struct ebpf_layout *layout, const struct plan *plan)
+{
+	g_autoptr(GArray) near = plan_near(plan);
+
+	memset(layout->usual_octets, 0xff, sizeof layout->usual_octets);
+	for (unsigned i = 0; i < near->len; i++) {
+		uint32_t octet = g_array_index(near, uint32_t, i) >> 24;
+
+		layout->usual_octets[octet / 32] &= ~(1U << octet % 32);
+	}
 }
 
 struct ebpf_layout *ebpf_layout_new(const struct plan *plan)
@@ -191,9 +173,11 @@ struct ebpf_layout *ebpf_layout_new(const struct plan *plan)
 	layout->gateway = plan->gateway;
 	layout->first = UINT32_MAX;
 	layout->unattributed = plan_has_unattributed(plan);
+	layout->usual = g_intern_static_string(CLASS_INTERNET);
 	layout->out_sent = plan->out_sent;
 	add_addresses(layout, plan);
 	add_prefixes(layout, plan);
+	set_usual_octets(layout, plan);
 	return layout;
 }
 

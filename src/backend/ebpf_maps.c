@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See ebpf_maps.h.  The skeleton has the programs as bpf/meter.bpf.c was compiled when fipmeter was built; libbpf fits them
- * to this kernel, and takes the maps that are pinned already.
+ * See ebpf_maps.h.  The skeletons have the programs as bpf/meter.bpf.c and bpf/rule.bpf.c were compiled when fipmeter was built;
+ * libbpf fits them to this kernel, and takes the maps that are pinned already.  Programs of two kinds cannot be in one map:
+ * `programs` has two names.
  */
 #include "backend/ebpf_maps.h"
 
 #include "backend/ebpf_sent.h"
 #include "bpf/meter.skel.h"
+#include "bpf/rule.skel.h"
 #include "kernel/bpffs.h"
 
 #include <bpf/bpf.h>
@@ -18,10 +20,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PRIORITY (-450)       /* NF_IP_PRI_RAW_BEFORE_DEFRAG: fragments as they are (linux/netfilter_ipv4.h) */
 #define PROGRAM_NETFILTER 32  /* BPF_PROG_TYPE_NETFILTER and BPF_NETFILTER of linux/bpf.h, kernel 6.4 */
 #define ATTACH_NETFILTER 45
 #define LOG_SIZE (1 << 20)
+#define COUNT "meter_count" /* the programs, in either object */
+#define HOOK "meter_hook"
 #define STOCK_TRIES 500
 #define STOCK_PAUSE_US 2000
 
@@ -51,9 +54,16 @@ static bool as_ours(GError **error)
 	return false;
 }
 
-static char *pin_of(unsigned map)
+static char *pin_named(enum ebpf_place place, const char *map)
 {
-	return g_build_filename(EBPF_PINS, names[map], NULL);
+	bool other = place == EBPF_PLACE_RULE && g_str_equal(map, names[EBPF_PROGRAMS]);
+
+	return g_strconcat(EBPF_PINS "/", map, other ? "_rule" : "", NULL);
+}
+
+static char *pin_of(enum ebpf_place place, unsigned map)
+{
+	return pin_named(place, names[map]);
 }
 
 /* ---- opening ---- */
@@ -65,7 +75,7 @@ void ebpf_maps_close(struct ebpf_maps *maps)
 	for (unsigned i = 0; i < EBPF_MAPS; i++)
 		if (maps->fds[i] >= 0)
 			close(maps->fds[i]);
-	meter_bpf__destroy(maps->skeleton);
+	bpf_object__close(maps->object);
 	ebpf_sent_close(maps->sent);
 	if (maps->lock >= 0)
 		close(maps->lock);
@@ -82,6 +92,13 @@ static struct ebpf_maps *maps_new(void)
 	return maps;
 }
 
+static enum ebpf_place place_pinned(void)
+{
+	g_autofree char *pin = pin_of(EBPF_PLACE_RULE, EBPF_PROGRAMS);
+
+	return access(pin, F_OK) == 0 ? EBPF_PLACE_RULE : EBPF_PLACE_LINK;
+}
+
 bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 {
 	struct ebpf_maps *opened;
@@ -90,8 +107,9 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 	if (access(EBPF_PINS, F_OK) < 0)
 		return true;
 	opened = maps_new();
+	opened->place = place_pinned();
 	for (unsigned i = 0; i < EBPF_MAPS; i++) {
-		g_autofree char *pin = pin_of(i);
+		g_autofree char *pin = pin_of(opened->place, i);
 		bool missing;
 
 		opened->fds[i] = bpf_obj_get(pin);
@@ -141,61 +159,107 @@ static char *last_line(const char *log)
 	return g_strdup("");
 }
 
-bool ebpf_load(struct bpf_object *object, struct bpf_program *told, GError **error)
+static int program_named(const struct bpf_object *object, const char *name)
+{
+	return bpf_program__fd(bpf_object__find_program_by_name(object, name));
+}
+
+bool ebpf_load(struct bpf_object *object, enum ebpf_place place, const char *told, const char *what, const char *needs,
+               GError **error)
 {
 	g_autofree char *log = g_malloc0(LOG_SIZE), *reason = NULL;
 	struct bpf_map *map;
 
-	libbpf_set_print(NULL);
 	bpf_object__for_each_map(map, object) {
-		g_autofree char *pin = g_build_filename(EBPF_PINS, bpf_map__name(map), NULL);
+		g_autofree char *pin = pin_named(place, bpf_map__name(map));
 
 		bpf_map__set_pin_path(map, pin);
 	}
-	bpf_program__set_log_buf(told, log, LOG_SIZE);
+	bpf_program__set_log_buf(bpf_object__find_program_by_name(object, told), log, LOG_SIZE);
 	if (bpf_object__load(object) == 0)
 		return true;
 	reason = last_line(log);
-	return ebpf_refuse(error, "the kernel does not take our programs%s (kernel 6.4 with BTF is needed)", reason);
+	return ebpf_refuse(error, "the kernel does not take our programs for %s%s (%s with BTF is needed)", what, reason, needs);
 }
 
-static struct meter_bpf *load_skeleton(GError **error)
+static struct bpf_object *open_object(enum ebpf_place place)
 {
-	struct meter_bpf *skeleton = meter_bpf__open();
+	size_t size;
+	const void *bytes = place == EBPF_PLACE_RULE ? rule_bpf__elf_bytes(&size) : meter_bpf__elf_bytes(&size);
+	struct bpf_object *object;
 	struct bpf_program *program;
 
-	if (!skeleton) {
-		ebpf_refuse(error, "the programs of this build cannot be read");
-		return NULL;
-	}
-	bpf_object__for_each_program(program, skeleton->obj) {
+	libbpf_set_print(NULL);
+	object = bpf_object__open_mem(bytes, size, NULL);
+	if (!object || place == EBPF_PLACE_RULE)
+		return object;
+	bpf_object__for_each_program(program, object) {
 		bpf_program__set_type(program, PROGRAM_NETFILTER);
 		bpf_program__set_expected_attach_type(program, ATTACH_NETFILTER);
 	}
-	if (ebpf_load(skeleton->obj, skeleton->progs.meter_count, error))
-		return skeleton;
-	meter_bpf__destroy(skeleton);
+	return object;
+}
+
+static struct bpf_object *load_object(enum ebpf_place place, GError **error)
+{
+	struct bpf_object *object = open_object(place);
+	bool link = place == EBPF_PLACE_LINK;
+
+	if (!object) {
+		ebpf_refuse(error, "the programs of this build cannot be read");
+		return NULL;
+	}
+	if (ebpf_load(object, place, COUNT, link ? "a netfilter link" : "a rule", link ? "kernel 6.4" : "kernel 5.14", error))
+		return object;
+	bpf_object__close(object);
 	return NULL;
+}
+
+/* The first that does of those that are wanted, and which one that is. */
+static struct bpf_object *load_first(enum ebpf_place wanted, enum ebpf_place *place, GError **error)
+{
+	g_autoptr(GError) first = NULL;
+	struct bpf_object *object;
+
+	*place = wanted == EBPF_PLACE_AUTO ? EBPF_PLACE_LINK : wanted;
+	object = load_object(*place, &first);
+	if (!object && wanted == EBPF_PLACE_AUTO) {
+		*place = EBPF_PLACE_RULE;
+		object = load_object(*place, error);
+		if (!object)
+			g_prefix_error(error, "%s; ", first->message);
+	} else if (!object) {
+		g_propagate_error(error, g_steal_pointer(&first));
+	}
+	return object;
 }
 
 static void take_fds(struct ebpf_maps *maps)
 {
-	const struct bpf_map *of[EBPF_MAPS] = {
-		maps->skeleton->maps.programs, maps->skeleton->maps.routers, maps->skeleton->maps.classes,
-		maps->skeleton->maps.addresses, maps->skeleton->maps.prefixes, maps->skeleton->maps.counters,
-	};
-
 	for (unsigned i = 0; i < EBPF_MAPS; i++) {
 		if (maps->fds[i] >= 0)
 			close(maps->fds[i]);
-		maps->fds[i] = dup(bpf_map__fd(of[i]));
+		maps->fds[i] = dup(bpf_object__find_map_fd_by_name(maps->object, names[i]));
 	}
+}
+
+int ebpf_maps_hook(const struct ebpf_maps *maps)
+{
+	return program_named(maps->object, HOOK);
+}
+
+uint32_t ebpf_maps_programs(const struct ebpf_maps *maps)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof info;
+
+	return bpf_obj_get_info_by_fd(maps->fds[EBPF_PROGRAMS], &info, &size) == 0 ? info.id : 0;
 }
 
 /* One write: each packet is counted by the old program or by the new one. */
 static bool take_over(const struct ebpf_maps *maps, GError **error)
 {
-	int program = bpf_program__fd(maps->skeleton->progs.meter_count);
+	int program = program_named(maps->object, COUNT);
 
 	return ebpf_put(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &program, EBPF_ANY, error);
 }
@@ -222,7 +286,7 @@ bool ebpf_maps_count(const struct ebpf_maps *maps)
 
 	if (ebpf_get(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &number))
 		return true;
-	if (maps->skeleton)
+	if (maps->object)
 		take_over(maps, NULL);
 	return false;
 }
@@ -259,9 +323,9 @@ static bool mount_again(struct ebpf_maps *maps)
 	maps->lock = -1;
 	if (!bpffs_mount(EBPF_FS, NULL))
 		return false;
-	if (maps->skeleton)
+	if (maps->object)
 		maps->lock = hold_pins(NULL);
-	return !maps->skeleton || maps->lock >= 0;
+	return !maps->object || maps->lock >= 0;
 }
 
 bool ebpf_maps_keep(struct ebpf_maps *maps)
@@ -269,7 +333,7 @@ bool ebpf_maps_keep(struct ebpf_maps *maps)
 	bool kept = mount_again(maps);
 
 	for (unsigned i = 0; i < EBPF_MAPS; i++) {
-		g_autofree char *pin = pin_of(i);
+		g_autofree char *pin = pin_of(maps->place, i);
 
 		if (access(pin, F_OK) == 0)
 			continue;
@@ -280,20 +344,30 @@ bool ebpf_maps_keep(struct ebpf_maps *maps)
 	return kept;
 }
 
-bool ebpf_maps_load(struct ebpf_maps **maps, GError **error)
+/* Whoever is called from another place, by a map of its own, finds that one empty: a map of programs is emptied when nobody has
+ * it open or pinned any more (kernel/bpf/arraymap.c). */
+static void unpin_other(enum ebpf_place place)
 {
-	struct meter_bpf *skeleton;
+	g_autofree char *pin = pin_of(place == EBPF_PLACE_RULE ? EBPF_PLACE_LINK : EBPF_PLACE_RULE, EBPF_PROGRAMS);
+
+	unlink(pin);
+}
+
+bool ebpf_maps_load(struct ebpf_maps **maps, enum ebpf_place wanted, GError **error)
+{
+	struct bpf_object *object;
+	enum ebpf_place place;
 	int lock;
 
-	if (*maps && (*maps)->skeleton)
+	if (*maps && (*maps)->object)
 		return true;
 	lock = hold_pins(error);
 	if (lock < 0 || (!*maps && !ebpf_maps_open(maps, error)))
 		goto failed;
 	if (!*maps)
 		remove_pins();
-	skeleton = load_skeleton(error);
-	if (!skeleton) {
+	object = load_first(wanted, &place, error);
+	if (!object) {
 		if (!*maps)
 			ebpf_maps_unpin();
 		goto failed;
@@ -301,8 +375,10 @@ bool ebpf_maps_load(struct ebpf_maps **maps, GError **error)
 	if (!*maps)
 		*maps = maps_new();
 	(*maps)->lock = lock;
-	(*maps)->skeleton = skeleton;
+	(*maps)->object = object;
+	(*maps)->place = place;
 	take_fds(*maps);
+	unpin_other(place);
 	return take_over(*maps, error);
 failed:
 	if (lock >= 0)
@@ -408,8 +484,7 @@ bool ebpf_link_stands(uint64_t cookie)
 bool ebpf_link_make(const struct ebpf_maps *maps, int ns_fd, uint64_t cookie, GError **error)
 {
 	g_autofree char *pin = link_pin(cookie);
-	int program = bpf_program__fd(maps->skeleton->progs.meter_hook);
-	int link = bpffs_link_prerouting(ns_fd, program, PRIORITY, error);
+	int link = bpffs_link_prerouting(ns_fd, ebpf_maps_hook(maps), EBPF_PRIORITY, error);
 	bool done;
 
 	if (link < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The maps and programs of bpf/meter.bpf.c, and their pins: EBPF_PINS/MAP, and a link EBPF_PINS/link-COOKIE for each router
+ * The maps and programs of bpf/meter.bpf.c and bpf/rule.bpf.c, and their pins: EBPF_PINS/MAP, and a link EBPF_PINS/link-COOKIE for each router
  * that counts.  The pins are what lives while no agent runs.
  *
  * All functions fail with BACKEND_ERROR.
@@ -14,15 +14,23 @@
 #define EBPF_FS "/sys/fs/bpf"
 #define EBPF_TOP EBPF_FS "/fipmeter"
 #define EBPF_PINS EBPF_TOP "/2" /* METER_LAYOUT */
+#define EBPF_PRIORITY (-450) /* NF_IP_PRI_RAW_BEFORE_DEFRAG: fragments as they are (linux/netfilter_ipv4.h) */
 
 enum ebpf_map { EBPF_PROGRAMS, EBPF_ROUTERS, EBPF_CLASSES, EBPF_ADDRESSES, EBPF_PREFIXES, EBPF_COUNTERS, EBPF_MAPS };
 
+/* By what the programs are called, for each packet of a namespace at netfilter's prerouting hook. */
+enum ebpf_place {
+	EBPF_PLACE_AUTO, /* the first that this kernel has */
+	EBPF_PLACE_LINK, /* a link of netfilter: kernel 6.4 */
+	EBPF_PLACE_RULE, /* a rule of nf_tables (ebpf_rule.h) */
+};
+
 struct bpf_object;
-struct bpf_program;
 
 struct ebpf_maps {
 	int fds[EBPF_MAPS];
-	struct meter_bpf *skeleton; /* our programs; NULL: only the maps are open */
+	enum ebpf_place place;      /* never auto */
+	struct bpf_object *object;  /* our programs; NULL: only the maps are open */
 	int lock;                   /* with our programs: held as long as they are */
 	struct ebpf_sent *sent;     /* see ebpf_sent.h; NULL: not open */
 };
@@ -31,16 +39,22 @@ struct ebpf_maps {
 bool ebpf_maps_open(struct ebpf_maps **maps, GError **error);
 
 /* Makes what is not there, and has all routers run this version's program.  *maps may be open already.  Fails while another
- * process has them: what it knows of them must stay true. */
-bool ebpf_maps_load(struct ebpf_maps **maps, GError **error);
+ * process has them: what it knows of them must stay true.  What calls programs from another place counts nothing any more. */
+bool ebpf_maps_load(struct ebpf_maps **maps, enum ebpf_place wanted, GError **error);
+
+/* The program that is to be called; it counts by the one that is in force.  What the map is called in which that one is, so
+ * that nothing else is taken for ours: the kernel gives no two maps the same number at a time. */
+int ebpf_maps_hook(const struct ebpf_maps *maps);
+uint32_t ebpf_maps_programs(const struct ebpf_maps *maps); /* 0: it cannot be told */
 
 /* Sets an error: what was to be done, and why it could not be, by errno.  Returns false. */
 G_GNUC_PRINTF(2, 3)
 bool ebpf_refuse(GError **error, const char *format, ...);
 
-/* Loads programs into the kernel, with the maps that are pinned already; told: the one of which the verifier's last words are
- * in the error. */
-bool ebpf_load(struct bpf_object *object, struct bpf_program *told, GError **error);
+/* Loads programs into the kernel, with the maps of that place which are pinned already.  told: the one of which the verifier's
+ * last words are in the error; what the programs are for and which kernel they need is there, too. */
+bool ebpf_load(struct bpf_object *object, enum ebpf_place place, const char *told, const char *what, const char *needs,
+               GError **error);
 
 void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */
 

@@ -4,7 +4,7 @@
  */
 #include "backend/backend.h"
 
-struct backend *backend_ebpf_new(const char *netns_dir)
+struct backend *backend_ebpf_new(const char *netns_dir, const char *place)
 {
 	return NULL;
 }

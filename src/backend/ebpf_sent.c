@@ -123,7 +123,7 @@ static bool load(struct ebpf_maps *maps, GError **error)
 
 	if (!skeleton) {
 		ebpf_refuse(error, "the programs of this build cannot be read");
-	} else if (ebpf_load(skeleton->obj, skeleton->progs.sent_start, error)) {
+	} else if (ebpf_load(skeleton->obj, maps->place, "sent_start", "sent packets", "kernel 6.4", error)) {
 		const struct bpf_map *of[SENT_MAPS] = {
 			skeleton->maps.sent_start_prog, skeleton->maps.sent_done_prog, skeleton->maps.sent_seen,
 			skeleton->maps.sent_told, skeleton->maps.sent_waits, skeleton->maps.sent_sending,

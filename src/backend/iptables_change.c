@@ -282,6 +282,7 @@ static void put_start(struct ipset_batch *batch, const struct ipt_bank *stands, 
 	delete_unwanted(batch, IPT_LOCAL_SRC, stands, wanted);
 	delete_unwanted(batch, IPT_LOCAL_DST, stands, wanted);
 	delete_unwanted(batch, IPT_IS, stands, wanted);
+	delete_unwanted(batch, IPT_NEAR, stands, wanted);
 }
 
 bool ipt_change(struct netlink *netlink, unsigned bank, const struct ipt_standing *standing,
@@ -292,6 +293,7 @@ bool ipt_change(struct netlink *netlink, unsigned bank, const struct ipt_standin
 	g_autoptr(GHashTable) stopped = g_hash_table_new(NULL, NULL);
 	struct ipset_batch *batch = ipset_batch_new();
 
+	add_missing(batch, IPT_NEAR, stands, wanted);
 	add_missing(batch, IPT_LOCAL_DST, stands, wanted);
 	add_missing(batch, IPT_IS, stands, wanted);
 	delete_unwanted(batch, IPT_PUBLIC, stands, wanted);

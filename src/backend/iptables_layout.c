@@ -4,9 +4,12 @@
  *
  *   fipmeter            sorts by device: external, tenant (from inside, source in L), or a stranger inside
  *   fipmeter-external   rows 1, 2, 5
- *   fipmeter-tenant     rows 1 to 4
+ *   fipmeter-tenant     rows 1 to 4; where the destination is far away, rows 3, 4: fipmeter-far
  *   fipmeter-in, -out,  find the class of the remote address, then count in the set of that class, by the public address,
  *   -rest, -stray       the fixed one, or any
+ *
+ * Most packets come from or go to an address that begins with an octet under which there is nothing but class `internet`
+ * (plan_near()): one look-up of that octet spares them those of the address itself.
  *
  * A counting match counts as soon as it is reached, so it is the last of its rule; behind it the packet returns, so that
  * it counts once.  The number of rules is fixed; only sets grow with the addresses.
@@ -21,7 +24,7 @@
 /* ---- sets ---- */
 
 static const char *const role_names[IPT_ROLES] = {
-	[IPT_LOCAL_DST] = "local_dst", [IPT_LOCAL_SRC] = "local_src", [IPT_PUBLIC] = "public", [IPT_FIXED] = "fixed",
+	[IPT_NEAR] = "near", [IPT_LOCAL_DST] = "local_dst", [IPT_LOCAL_SRC] = "local_src", [IPT_PUBLIC] = "public", [IPT_FIXED] = "fixed",
 	[IPT_IS] = "is_", [IPT_IN] = "in_", [IPT_OUT] = "out_", [IPT_REST] = "rest_", [IPT_STRAY] = "stray_",
 };
 static const char *const bank_names[IPTABLES_BANKS] = { IPTABLES_PREFIX, IPTABLES_PREFIX "2" };
@@ -188,6 +191,15 @@ static void add_halves(struct ipt_set *set, const struct meter_key *key, bool ou
 	add_counter(set, UINT32_C(1) << 31, 1, key, out, tag);
 }
 
+static void fill_near(struct ipt_bank *bank, unsigned number, const struct plan *plan)
+{
+	struct ipt_set *set = ipt_bank_add(bank, number, IPT_NEAR, NULL);
+	g_autoptr(GArray) near = plan_near(plan);
+
+	for (unsigned i = 0; i < near->len; i++)
+		add_prefix(set, g_array_index(near, uint32_t, i), 8);
+}
+
 static void fill_local(struct ipt_bank *bank, unsigned number, const struct plan *plan)
 {
 	struct ipt_set *to = ipt_bank_add(bank, number, IPT_LOCAL_DST, NULL);
@@ -259,6 +271,7 @@ void ipt_layout_fill(struct ipt_bank *bank, unsigned number, const struct plan *
 {
 	g_autoptr(GHashTable) taken = g_hash_table_new(NULL, NULL); /* fixed address -> the floating IP it counts for */
 
+	fill_near(bank, number, plan);
 	fill_local(bank, number, plan);
 	fill_classes(bank, number, plan);
 	ipt_bank_add(bank, number, IPT_PUBLIC, NULL);
@@ -374,10 +387,30 @@ static void add_external_rules(struct rules *rules, bool unattributed)
 	lead(rules, rule, XTRULE_GOTO, "stray");
 }
 
-static void add_tenant_rules(struct rules *rules, const struct plan *plan)
+/* To where nothing is but class internet. */
+static void add_far_rules(struct rules *rules, const struct plan *plan)
 {
+	const char *internet = g_intern_static_string(CLASS_INTERNET);
 	struct xtrule *rule;
 
+	add_standby_rule(rules, "far");
+	rule = add_rule(rules, "far"); /* row 3 */
+	ask(rules, rule, XTRULE_SOURCE, IPT_FIXED, NULL, false);
+	lead(rules, rule, XTRULE_GOTO, "far-out");
+	if (has_rest(plan)) { /* row 4 */
+		rule = add_rule(rules, "far");
+		ask(rules, rule, XTRULE_SOURCE, IPT_REST, internet, false);
+	}
+	rule = add_rule(rules, "far-out");
+	ask(rules, rule, XTRULE_SOURCE, IPT_OUT, internet, false);
+}
+
+static void add_tenant_rules(struct rules *rules, const struct plan *plan)
+{
+	struct xtrule *rule = add_rule(rules, "tenant");
+
+	ask(rules, rule, XTRULE_DESTINATION, IPT_NEAR, NULL, true);
+	lead(rules, rule, XTRULE_GOTO, "far");
 	if (plan->gateway) { /* not row 2, nor 4: to its own gateway address */
 		rule = add_rule(rules, "tenant");
 		xtrule_match_address(rule, XTRULE_DESTINATION, plan->gateway);
@@ -410,12 +443,19 @@ static void add_tenant_rules(struct rules *rules, const struct plan *plan)
 static void add_counting_rules(struct rules *rules, const struct plan *plan, const char *suffix, enum xtrule_side remote,
                                enum ipt_role role, enum xtrule_side own)
 {
+	const char *internet = g_intern_static_string(CLASS_INTERNET);
 	struct xtrule *rule;
 
+	if (remote == XTRULE_SOURCE) { /* a destination has been asked for before */
+		rule = add_rule(rules, suffix);
+		ask(rules, rule, remote, IPT_NEAR, NULL, true);
+		ask(rules, rule, own, role, internet, false);
+		leave(rule);
+	}
 	for (unsigned i = 0; i < plan->classes->len; i++) {
 		const char *class_name = plan->classes->pdata[i];
 
-		if (!strcmp(class_name, CLASS_INTERNET))
+		if (class_name == internet)
 			continue;
 		rule = add_rule(rules, suffix);
 		ask(rules, rule, remote, IPT_IS, class_name, false);
@@ -423,7 +463,7 @@ static void add_counting_rules(struct rules *rules, const struct plan *plan, con
 		leave(rule);
 	}
 	rule = add_rule(rules, suffix);
-	ask(rules, rule, own, role, g_intern_static_string(CLASS_INTERNET), false);
+	ask(rules, rule, own, role, internet, false);
 }
 
 GPtrArray *ipt_layout_rules(unsigned bank, const struct plan *plan, const char *comment)
@@ -441,6 +481,7 @@ GPtrArray *ipt_layout_rules(unsigned bank, const struct plan *plan, const char *
 	add_device_rules(&rules);
 	add_external_rules(&rules, unattributed);
 	add_tenant_rules(&rules, plan);
+	add_far_rules(&rules, plan);
 	rule = add_rule(&rules, "in");
 	ask(&rules, rule, XTRULE_DESTINATION, IPT_PUBLIC, NULL, true);
 	leave(rule);

@@ -19,7 +19,8 @@
 #define IPTABLES_BANKS 2
 
 enum ipt_role {
-	IPT_LOCAL_DST, /* the local prefixes, asked for destinations; filled first and emptied last */
+	IPT_NEAR,      /* first octets under which is more than class internet: filled first of all and emptied last */
+	IPT_LOCAL_DST, /* the local prefixes, asked for destinations; filled before the next and emptied after it */
 	IPT_LOCAL_SRC, /* the same, asked for sources */
 	IPT_PUBLIC,    /* whose `in` counts: asked before the counters, so what is not in here has stopped */
 	IPT_FIXED,     /* whose `out` counts */

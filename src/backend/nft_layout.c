@@ -4,9 +4,13 @@
  *
  *   prerouting        sorts by device: external, inside
  *   inside            sorts by source: tenant (in L), or a stranger
- *   external, tenant  rows 1, 2, 5 and rows 1 to 4: find the class of the remote address by an interval map ...
+ *   external, tenant  rows 1, 2, 5 and rows 1 to 4
+ *   served, tenant    find the class of the remote address by an interval map ...
  *   in_CLASS          ... which jumps here: one map leads from the public address to its named counter
  *   out_CLASS         the same from the fixed address; what is left counts for the gateway address
+ *
+ * Most packets come from or go to an address that begins with an octet under which there is nothing but class `internet`
+ * (plan_near()): one look-up of that octet spares them those of the address itself, and here is where most of the time is.
  *
  * The number of rules is fixed; only sets and maps grow with the addresses, so a packet costs the same with 10 and
  * with 10,000 of them.  A rule depends on nothing but the names of the classes, the gateway address and whether the
@@ -96,6 +100,16 @@ static void add_classes(struct nft_layout *layout, const struct plan *plan, cons
 	}
 }
 
+/* First octets under which is more than class internet. */
+static void add_near(struct nft_layout *layout, const struct plan *plan)
+{
+	struct nft_set *set = add_set(layout, NFTBATCH_OCTETS, "near", "");
+	g_autoptr(GArray) near = plan_near(plan);
+
+	for (unsigned i = 0; i < near->len; i++)
+		add_element(set, g_array_index(near, uint32_t, i), false, NULL);
+}
+
 /* Public address -> counter in, for every class. */
 static void add_in_map(struct nft_layout *layout, const struct plan *plan, const char *class_name)
 {
@@ -135,6 +149,7 @@ static void add_sets(struct nft_layout *layout, const struct plan *plan, bool un
 	struct nft_set *fixed;
 
 	add_local(layout, plan);
+	add_near(layout, plan);
 	add_classes(layout, plan, "class_in", "in_");
 	add_classes(layout, plan, "class_out", "out_");
 	if (unattributed)
@@ -197,6 +212,17 @@ static void add_base_rules(struct nft_layout *layout)
 	nftrule_verdict(rule, NFT_GOTO, "tenant");
 	rule = add_rule(layout, "inside", "rows 1, 2: strange source");
 	nftrule_match_local(rule);
+	nftrule_verdict(rule, NFT_GOTO, "served");
+}
+
+/* Rows 1, 2 of who is no tenant, but for the destination. */
+static void add_served_rules(struct nft_layout *layout)
+{
+	struct nftnl_rule *rule = add_rule(layout, "served", "rows 1, 2: from far away");
+
+	nftrule_match_octet(rule, NFTBATCH_SADDR, "near", true);
+	nftrule_verdict(rule, NFT_GOTO, "in_" CLASS_INTERNET);
+	rule = add_rule(layout, "served", "rows 1, 2");
 	nftrule_jump_by_map(rule, NFTBATCH_SADDR, "class_in");
 }
 
@@ -214,7 +240,7 @@ static void add_external_rules(struct nft_layout *layout, bool unattributed)
 	struct nftnl_rule *rule = add_rule(layout, "external", "rows 1, 2");
 
 	nftrule_match_local(rule);
-	nftrule_jump_by_map(rule, NFTBATCH_SADDR, "class_in");
+	nftrule_verdict(rule, NFT_JUMP, "served");
 	if (!unattributed)
 		return;
 	add_standby_rule(layout, "external", "not row 5: no route back, this is a standby");
@@ -226,8 +252,10 @@ static void add_external_rules(struct nft_layout *layout, bool unattributed)
 static void add_tenant_rules(struct nft_layout *layout, const struct plan *plan)
 {
 	g_autofree char *gateway = address_to_string(plan->gateway);
-	struct nftnl_rule *rule;
+	struct nftnl_rule *rule = add_rule(layout, "tenant", "rows 3, 4: far away, so nothing else");
 
+	nftrule_match_octet(rule, NFTBATCH_DADDR, "near", true);
+	nftrule_verdict(rule, NFT_GOTO, "far");
 	if (plan->gateway) {
 		rule = add_rule(layout, "tenant", "not row 2: to its own gateway address %s", gateway);
 		nftrule_match_address(rule, NFTBATCH_DADDR, plan->gateway);
@@ -243,6 +271,12 @@ static void add_tenant_rules(struct nft_layout *layout, const struct plan *plan)
 	add_standby_rule(layout, "tenant", "not rows 3, 4: no route back, this is a standby");
 	rule = add_rule(layout, "tenant", "rows 3, 4");
 	nftrule_jump_by_map(rule, NFTBATCH_DADDR, "class_out");
+}
+
+static void add_far_rules(struct nft_layout *layout)
+{
+	add_standby_rule(layout, "far", "not rows 3, 4: no route back, this is a standby");
+	nftrule_verdict(add_rule(layout, "far", "rows 3, 4"), NFT_GOTO, "out_" CLASS_INTERNET);
 }
 
 /* What is no floating IP's goes to the gateway address, or is unattributed; in a DVR qrouter- the snat- counts it. */
@@ -336,10 +370,14 @@ struct nft_layout *nft_layout_new(const struct plan *plan)
 	layout->rules = g_ptr_array_new_with_free_func((GDestroyNotify)nftnl_rule_free);
 	add_sets(layout, plan, unattributed);
 	add_base_rules(layout);
+	add_served_rules(layout);
 	add_external_rules(layout, unattributed);
 	add_tenant_rules(layout, plan);
+	add_far_rules(layout);
 	for (unsigned i = 0; i < plan->classes->len; i++)
 		add_class_rules(layout, plan, plan->classes->pdata[i], unattributed);
+	add_chain(layout, "served", "");
+	add_chain(layout, "far", "");
 	add_chain(layout, "external", "");
 	add_chain(layout, "inside", "");
 	add_chain(layout, "tenant", "");

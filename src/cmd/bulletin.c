@@ -238,17 +238,25 @@ static void tell_locks(const struct node *node)
 	set_text(&node->bulletin->locks, locks ? locks : error ? error->message : "");
 }
 
+/* Where the programs of ebpf stand, if they do. */
+static const char *ebpf_stands(const struct node *node)
+{
+	const struct backend *backend = node->backends[BACKEND_EBPF];
+
+	return backend && backend->stands ? backend->stands : "";
+}
+
 static json_t *bulletin_json(const struct node *node)
 {
 	const struct bulletin *bulletin = node->bulletin;
 
-	return json_pack("{s:o, s:i, s:s, s:I, s:i, s:o, s:o, s:s, s:I, s:I, s:o, s:b, s:o, s:O, s:O}",
+	return json_pack("{s:o, s:i, s:s, s:I, s:i, s:o, s:o, s:s, s:I, s:I, s:o, s:b, s:o, s:s, s:O, s:O}",
 		"node", text_json(node->name), "pid", (int)getpid(), "version", FIPMETER_VERSION,
 		"started", (json_int_t)bulletin->started_us, "interval_s", node->config->interval_s,
 		"netns_dir", text_json(node->config->netns_dir), "state_dir", text_json(node->config->state_dir),
 		"backend", node->usual->name, "sampled", (json_int_t)bulletin->sampled_us,
 		"kept", (json_int_t)bulletin->kept_us, "failure", text_json(bulletin->failure),
-		"events", node->watch != NULL, "locks", text_json(bulletin->locks),
+		"events", node->watch != NULL, "locks", text_json(bulletin->locks), "ebpf", ebpf_stands(node),
 		"problems", bulletin->problems, "routers", bulletin->routers);
 }
 

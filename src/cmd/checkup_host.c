@@ -49,8 +49,28 @@ static bool is_wanted(const struct node *node, const json_t *told, const char *n
 	return g_str_equal(node->config->backend, name);
 }
 
+#define BEHIND "at prerouting, behind a policer at a device's ingress"
+
+/* *place: by what the programs are called here. */
+static bool try_places(const char *wanted, int ns_fd, const char **place, GError **error)
+{
+	g_autoptr(GError) first = NULL;
+
+	*place = "BTF, and a link " BEHIND;
+	if (!g_str_equal(wanted, "rule") && bpffs_try_prerouting(ns_fd, &first))
+		return true;
+	*place = "BTF, and a rule " BEHIND;
+	if (!g_str_equal(wanted, "link") && bpffs_try_rule(ns_fd, error))
+		return true;
+	if (g_str_equal(wanted, "link"))
+		g_propagate_error(error, g_steal_pointer(&first));
+	else if (first)
+		g_prefix_error(error, "%s; ", first->message);
+	return false;
+}
+
 /* Its own probe would pin something, and mount what is to be pinned in. */
-static bool try_ebpf(GError **error)
+static bool try_ebpf(const char *wanted, const char **place, GError **error)
 {
 	int ns_fd;
 	bool done;
@@ -63,19 +83,26 @@ static bool try_ebpf(GError **error)
 	ns_fd = netns_new(error);
 	if (ns_fd < 0)
 		return false;
-	done = bpffs_try_prerouting(ns_fd, error);
+	done = try_places(wanted, ns_fd, place, error);
 	close(ns_fd);
 	return done;
 }
 
-static char *refusal_of(struct backend *backend, unsigned which)
+/* *needs becomes what of it is there. */
+static char *refusal_of(struct node *node, unsigned which, const char **needs)
 {
+	struct backend *backend = node->backends[which];
 	g_autoptr(GError) error = NULL;
+	const char *place;
 
 	if (!backend)
 		return g_strdup("it is not in this build");
-	if (which == BACKEND_EBPF ? try_ebpf(&error) : backend_probe(backend, false, &error))
+	if (which != BACKEND_EBPF && backend_probe(backend, false, &error))
 		return NULL;
+	if (which == BACKEND_EBPF && try_ebpf(node->config->ebpf_place, &place, &error)) {
+		*needs = place;
+		return NULL;
+	}
 	return checkup_message(error);
 }
 
@@ -86,7 +113,7 @@ static void ask_backends(struct facts *facts, struct node *node, const json_t *t
 	} known[BACKENDS] = {
 		[BACKEND_NFT] = { "nft", "nf_tables with named counters, maps and fib" },
 		[BACKEND_IPTABLES] = { "iptables", "ipset with counters and comments, the legacy table mangle" },
-		[BACKEND_EBPF] = { "ebpf", "BTF, and programs at netfilter's hooks: kernel 6.4" },
+		[BACKEND_EBPF] = { "ebpf", "BTF, and programs at netfilter's hooks: kernel 6.4, or 5.14 with nft_compat and xt_bpf" },
 	};
 
 	facts->configured = node->config->backend;
@@ -94,7 +121,7 @@ static void ask_backends(struct facts *facts, struct node *node, const json_t *t
 		struct backend_facts backend = { .name = known[i].name, .needs = known[i].needs,
 		                                 .wanted = is_wanted(node, told, known[i].name) };
 
-		backend.refusal = refusal_of(node->backends[i], i);
+		backend.refusal = refusal_of(node, i, &backend.needs);
 		g_array_append_val(facts->backends, backend);
 	}
 	if (g_str_equal(node->config->backend, "auto") && facts->can_look &&

@@ -178,7 +178,7 @@ static void tell_commands(struct explain_live *live, const struct explanation *e
 
 struct explain_live *explain_live_new(const struct explanation *explanation, const struct config *config)
 {
-	struct backend **backends = backends_new(config->xtables_lock, config->netns_dir);
+	struct backend **backends = backends_new(config->xtables_lock, config->netns_dir, config->ebpf_place);
 	struct explain_live *live = g_new0(struct explain_live, 1);
 	char **texts[] = { &live->flavour, &live->role, &live->problem, &live->backend, &live->list_command, &live->show_command,
 		           &live->failure };

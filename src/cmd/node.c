@@ -55,7 +55,7 @@ static int backend_named(const char *name)
 
 static void make_backends(struct node *node)
 {
-	node->backends = backends_new(node->config->xtables_lock, node->config->netns_dir);
+	node->backends = backends_new(node->config->xtables_lock, node->config->netns_dir, node->config->ebpf_place);
 	node->usual = node->backends[MAX(backend_named(node->config->backend), 0)];
 }
 
@@ -114,7 +114,7 @@ struct backend *node_backend_for(const struct node *node, const char *ns)
 
 static bool is_built(const char *name)
 {
-	struct backend *backend = backend_named(name) == BACKEND_EBPF ? backend_ebpf_new("") : NULL;
+	struct backend *backend = backend_named(name) == BACKEND_EBPF ? backend_ebpf_new("", "auto") : NULL;
 	bool built = backend || backend_named(name) != BACKEND_EBPF;
 
 	if (backend)

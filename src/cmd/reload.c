@@ -14,6 +14,7 @@ static bool refuse_changes(const struct config *old, const struct config *new, G
 	} fixed[] = {
 		{ "[agent] netns_dir", old->netns_dir, new->netns_dir },
 		{ "[agent] node", old->node, new->node },
+		{ "[agent] ebpf_place", old->ebpf_place, new->ebpf_place },
 		{ "[agent] xtables_lock", old->xtables_lock, new->xtables_lock },
 		{ "[store] path", old->state_dir, new->state_dir },
 		{ "[store] timezone", g_time_zone_get_identifier(old->timezone), g_time_zone_get_identifier(new->timezone) },

@@ -6,7 +6,7 @@
  * One JSON object holds it all; -o json prints it, the rest of this file shows it to people:
  *   running pid       is there an agent; its process
  *   metered           true if the exit status is 0
- *   node version started interval_s netns_dir state_dir backend sampled kept failure events locks
+ *   node version started interval_s netns_dir state_dir backend sampled kept failure events locks ebpf
  *                     as the agent posted them; missing where none has
  *   store             { path, read: the last reading on record, failure: why it cannot be read, or "" }
  *   problems          [ { about, message } ]: what is wrong beside the routers
@@ -284,6 +284,8 @@ static void say_sample(const json_t *state, const struct asked *asked)
 	    "not heard: what changes is seen at the next sample only");
 	if (*bulletin_text(state, "locks"))
 		say("locks", bulletin_text(state, "locks"));
+	if (*bulletin_text(state, "ebpf"))
+		say("ebpf", bulletin_text(state, "ebpf"));
 }
 
 static void say_store(const json_t *state, const struct asked *asked)

@@ -58,7 +58,7 @@ struct beside *beside_new(const struct config *config, const char *ns, const cha
 
 	beside->ns = g_strdup(ns);
 	beside->place.ns_fd = -1;
-	beside->backends = backends_new(config->xtables_lock, config->netns_dir);
+	beside->backends = backends_new(config->xtables_lock, config->netns_dir, config->ebpf_place);
 	beside->backend = find_backend(beside->backends, name, error);
 	if (beside->backend && place_open(&beside->place, config->netns_dir, beside->ns, error) &&
 	    make_count(beside, config, error))

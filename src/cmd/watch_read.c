@@ -43,7 +43,7 @@ struct watch_reader *watch_reader_new(const struct config *config)
 	struct watch_reader *reader = g_new0(struct watch_reader, 1);
 
 	reader->config = config;
-	reader->backends = backends_new(config->xtables_lock, config->netns_dir);
+	reader->backends = backends_new(config->xtables_lock, config->netns_dir, config->ebpf_place);
 	reader->spots = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, spot_free);
 	return reader;
 }

@@ -61,6 +61,17 @@ static const char *set_backend(struct config *config, const char *value)
 	return NULL;
 }
 
+static const char *set_ebpf_place(struct config *config, const char *value)
+{
+	static const char *const names[] = { "auto", "link", "rule", NULL };
+
+	if (!g_strv_contains(names, value))
+		return "auto, link or rule";
+	g_free(config->ebpf_place);
+	config->ebpf_place = g_strdup(value);
+	return NULL;
+}
+
 static const char *set_out_point(struct config *config, const char *value)
 {
 	config->out_sent = g_str_equal(value, "egress");
@@ -142,6 +153,7 @@ static const struct key {
 	{ "agent", "interval", set_interval },
 	{ "agent", "netns_dir", set_netns_dir },
 	{ "agent", "backend", set_backend },
+	{ "agent", "ebpf_place", set_ebpf_place },
 	{ "agent", "out_point", set_out_point },
 	{ "agent", "node", set_node },
 	{ "agent", "xtables_lock", set_xtables_lock },
@@ -347,6 +359,7 @@ struct config *config_new(void)
 	config->interval_s = 60;
 	config->netns_dir = g_strdup("/run/netns");
 	config->backend = g_strdup("auto");
+	config->ebpf_place = g_strdup("auto");
 	config->state_dir = g_strdup("/var/lib/fipmeter");
 	config->timezone = g_time_zone_new_utc();
 	config->keep_rows_days = 35;
@@ -370,6 +383,7 @@ void config_free(struct config *config)
 		return;
 	g_free(config->netns_dir);
 	g_free(config->backend);
+	g_free(config->ebpf_place);
 	g_free(config->node);
 	g_free(config->xtables_lock);
 	g_free(config->state_dir);

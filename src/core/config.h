@@ -5,6 +5,7 @@
  *   [agent]    interval = 60           seconds between samples, 1 to 3600
  *              netns_dir = /run/netns  where the network namespaces are
  *              backend = auto          auto, nft, iptables or ebpf
+ *              ebpf_place = auto       by what ebpf is called: auto, link or rule (docs/ebpf.md)
  *              out_point = ingress     where `out` counts: where it came in (ingress), or where it is sent (egress; ebpf only)
  *              node = NAME             label of this node in the records; by default the host name
  *              xtables_lock = PATH     the lock file that Neutron's l3-agent sees; by default found by itself
@@ -40,6 +41,7 @@ struct config {
 	int interval_s;
 	char *netns_dir;
 	char *backend;         /* "auto", "nft", "iptables" or "ebpf" */
+	char *ebpf_place;      /* "auto", "link" or "rule" */
 	bool out_sent;         /* [agent] out_point is egress: for the routers of back ends that can */
 	char *node;            /* NULL: the host name */
 	char *xtables_lock;    /* NULL: to be found */

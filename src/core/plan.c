@@ -203,6 +203,43 @@ bool plan_has_unattributed(const struct plan *plan)
 	return plan_find(plan, &key, NULL);
 }
 
+static void mark_octets(bool near[256], uint32_t first, uint32_t last)
+{
+	for (uint32_t octet = first >> 24; octet <= last >> 24; octet++)
+		near[octet] = true;
+}
+
+GArray *plan_near(const struct plan *plan)
+{
+	GArray *octets = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+	bool near[256] = { false };
+
+	for (unsigned i = 0; i < plan->ranges->len; i++) {
+		const struct class_range *range = &g_array_index(plan->ranges, struct class_range, i);
+
+		if (strcmp(range->class_name, CLASS_INTERNET) != 0)
+			mark_octets(near, range->first, range->last);
+	}
+	for (unsigned i = 0; i < plan->local->len; i++) {
+		const struct prefix *prefix = &g_array_index(plan->local, struct prefix, i);
+
+		mark_octets(near, prefix->address, prefix_last(prefix));
+	}
+	for (unsigned i = 0; i < plan->meters->len; i++) {
+		const struct meter_key *key = &g_array_index(plan->meters, struct planned_meter, i).key;
+
+		if (key->kind != KIND_UNATTRIBUTED)
+			mark_octets(near, key->address, key->address);
+	}
+	for (uint32_t octet = 0; octet < 256; octet++) {
+		uint32_t address = octet << 24;
+
+		if (near[octet])
+			g_array_append_val(octets, address);
+	}
+	return octets;
+}
+
 /* Takes "in_CLASS" or "out_CLASS". */
 static bool parse_tail(const char *tail, struct meter_key *key, bool *out)
 {

@@ -44,6 +44,11 @@ bool plan_awaits_address(const struct plan *plan);
 /* True if the router has no SNAT rule: what is no floating IP's is counted, but nobody's. */
 bool plan_has_unattributed(const struct plan *plan);
 
+/* The first octets (uint32_t, ascending, as addresses N.0.0.0) under which there is anything but class internet: another
+ * class, a local prefix, a public address of the router.  All that begins otherwise is simply far away, which a back end
+ * can ask with one look-up in place of several.  The caller owns the array. */
+GArray *plan_near(const struct plan *plan);
+
 /* The basis of what is counted by it, in a back end whose usual one that is. */
 enum basis plan_basis(const struct plan *plan, enum basis usual);
 

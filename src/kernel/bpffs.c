@@ -5,12 +5,13 @@
 #include "kernel/bpffs.h"
 
 #include "kernel/netns.h"
+#include "kernel/nftbatch.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/magic.h>
-#include <linux/netfilter.h>
+#include <libnftnl/rule.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -18,6 +19,9 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+#define LOCK_PAUSE_US 10000
+#define LOCK_TRIES 1000
 
 static bool fail(GError **error, const char *what, const char *remedy)
 {
@@ -46,12 +50,27 @@ int bpffs_lock(const char *directory, GError **error)
 
 	if (mkdir(directory, 0700) == 0 || errno == EEXIST)
 		fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0 && flock(fd, LOCK_EX) == 0)
-		return fd;
-	fail(error, directory, "");
-	if (fd >= 0)
+	if (fd < 0) {
+		fail(error, directory, "");
+		return -1;
+	}
+	for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (errno == EWOULDBLOCK && i < LOCK_TRIES) {
+			g_usleep(LOCK_PAUSE_US);
+			continue;
+		}
+		fail(error, directory, errno == EWOULDBLOCK ? " (another process has held it for 10 seconds: fuser(1) tells which)" :
+		                                              "");
 		close(fd);
-	return -1;
+		return -1;
+	}
+	return fd;
+}
+
+void bpffs_unlock(int lock)
+{
+	flock(lock, LOCK_UN); /* whatever becomes of the descriptor */
+	close(lock);
 }
 
 /* ---- links ---- */
@@ -93,15 +112,15 @@ int bpffs_link_prerouting(int ns_fd, int program, int32_t priority, GError **err
 
 #define PROGRAM_NETFILTER 32 /* BPF_PROG_TYPE_NETFILTER, as ATTACH_NETFILTER */
 
-/* return NF_ACCEPT */
-static int load_passing_program(void)
+/* return NF_ACCEPT, which for a filter of sockets is a yes */
+static int load_passing_program(uint32_t type, uint32_t attach_type)
 {
 	static const struct bpf_insn program[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = NF_ACCEPT },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 	union bpf_attr request = {
-		.prog_type = PROGRAM_NETFILTER, .expected_attach_type = ATTACH_NETFILTER, .insns = (uintptr_t)program,
+		.prog_type = type, .expected_attach_type = attach_type, .insns = (uintptr_t)program,
 		.insn_cnt = G_N_ELEMENTS(program), .license = (uintptr_t)"GPL",
 	};
 
@@ -110,7 +129,7 @@ static int load_passing_program(void)
 
 bool bpffs_try_prerouting(int ns_fd, GError **error)
 {
-	int program = load_passing_program(), link;
+	int program = load_passing_program(PROGRAM_NETFILTER, ATTACH_NETFILTER), link;
 
 	if (program < 0)
 		return fail(error, "the kernel takes no program for netfilter", errno == EINVAL ?
@@ -120,4 +139,38 @@ bool bpffs_try_prerouting(int ns_fd, GError **error)
 	if (link >= 0)
 		close(link);
 	return link >= 0;
+}
+
+#define TRIAL "fipmeter_trial" /* table and chain */
+
+static bool add_asking_rule(struct netlink *netlink, int program, GError **error)
+{
+	struct nftbatch *batch = nftbatch_new(TRIAL);
+	struct nftnl_rule *rule = nftrule_new(TRIAL, TRIAL);
+	bool done;
+
+	nftbatch_add_table(batch);
+	nftbatch_add_base_chain(batch, TRIAL, NF_INET_PRE_ROUTING, 0);
+	nftrule_ask_program(rule, program);
+	nftbatch_add_rule(batch, rule);
+	nftbatch_delete_table(batch);
+	done = nftbatch_commit(batch, netlink, error);
+	nftnl_rule_free(rule);
+	nftbatch_free(batch);
+	return done;
+}
+
+bool bpffs_try_rule(int ns_fd, GError **error)
+{
+	int program = load_passing_program(BPF_PROG_TYPE_SOCKET_FILTER, 0);
+	struct netlink *netlink;
+	bool done;
+
+	if (program < 0)
+		return fail(error, "the kernel takes no program for a rule", "");
+	netlink = netlink_open(ns_fd, NETLINK_NETFILTER, error);
+	done = netlink && add_asking_rule(netlink, program, error);
+	netlink_close(netlink);
+	close(program);
+	return done;
 }

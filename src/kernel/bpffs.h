@@ -19,8 +19,10 @@ bool bpffs_is_mounted(const char *path);
  * seen. */
 bool bpffs_mount(const char *path, GError **error);
 
-/* Makes directory, and takes it for us alone (flock(2)) until the descriptor that is returned is closed; -1 on failure. */
+/* Makes directory, and takes it for us alone (flock(2)) until bpffs_unlock() of what is returned; -1 on failure.  Waits 10 s
+ * for who has it. */
 int bpffs_lock(const char *directory, GError **error);
+void bpffs_unlock(int lock);
 
 /* Has the program (a descriptor) run for each IPv4 packet at netfilter's prerouting hook of the namespace: BPF_LINK_CREATE
  * of bpf(2), kernel 6.4 and later.  Returns the link, -1 on failure.  A link that is pinned keeps the namespace alive, its
@@ -29,5 +31,8 @@ int bpffs_link_prerouting(int ns_fd, int program, int32_t priority, GError **err
 
 /* Can this kernel do so?  Tried in the namespace with a program that lets everything pass, and undone. */
 bool bpffs_try_prerouting(int ns_fd, GError **error);
+
+/* The same by a rule of nf_tables that asks a program for sockets (nftbatch.h). */
+bool bpffs_try_rule(int ns_fd, GError **error);
 
 #endif

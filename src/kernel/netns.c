@@ -109,16 +109,25 @@ int netns_open(const char *directory, const char *name, GError **error)
 	return -1;
 }
 
+/* The way back, which is opened once: thousands of namespaces are entered at each sample. */
+static int way_back(GError **error)
+{
+	static int own = -1;
+
+	if (own < 0)
+		own = open_own(error);
+	return own;
+}
+
 static void come_back(int own)
 {
 	if (setns(own, CLONE_NEWNET) < 0)
 		g_error("cannot come back from a network namespace: %s", g_strerror(errno)); /* ends the process */
-	close(own);
 }
 
 bool netns_call(int ns_fd, bool (*call)(void *data, GError **error), void *data, GError **error)
 {
-	int own = open_own(error);
+	int own = way_back(error);
 	bool done;
 
 	if (own < 0)
@@ -127,7 +136,6 @@ bool netns_call(int ns_fd, bool (*call)(void *data, GError **error), void *data,
 		g_set_error(error, NETNS_ERROR, NETNS_ERROR_FAILED,
 		            "cannot enter the network namespace: %s (it takes CAP_SYS_ADMIN)",
 		            g_strerror(errno));
-		close(own);
 		return false;
 	}
 	done = call(data, error);
@@ -147,7 +155,7 @@ bool netns_is_still(const char *directory, const char *name, uint64_t inode)
 
 int netns_new(GError **error)
 {
-	int own = open_own(error), made;
+	int own = way_back(error), made;
 
 	if (own < 0)
 		return -1;
@@ -155,7 +163,6 @@ int netns_new(GError **error)
 		g_set_error(error, NETNS_ERROR, NETNS_ERROR_FAILED,
 		            "cannot make a network namespace: %s (it takes CAP_SYS_ADMIN)",
 		            g_strerror(errno));
-		close(own);
 		return -1;
 	}
 	made = open_own(error);

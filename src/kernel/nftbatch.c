@@ -15,6 +15,7 @@
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/xt_bpf.h>
 #include <net/if.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@
 #define ELEMENTS_MAX 400 /* a message: the list is one attribute, whose length has 16 bits */
 #define COMMENT_MAX 127
 
+#define OCTETS 256
 #define TYPE_IPADDR 7 /* nft(8)'s number for the type of the key, by which it prints it (datatype.h of nftables) */
 
 struct nftbatch {
@@ -235,6 +237,8 @@ static struct nftnl_set *make_set(const struct nftbatch *batch, const char *name
 		flags |= NFT_SET_OBJECT;
 		nftnl_set_set_u32(set, NFTNL_SET_OBJ_TYPE, NFT_OBJECT_COUNTER);
 	}
+	if (type == NFTBATCH_OCTETS)
+		nftnl_set_set_u32(set, NFTNL_SET_DESC_SIZE, OCTETS);
 	nftnl_set_set_u32(set, NFTNL_SET_FLAGS, flags);
 	return set;
 }
@@ -371,28 +375,49 @@ void nftrule_match_address(struct nftnl_rule *rule, enum nftbatch_field field, u
 	compare(rule, NFT_CMP_EQ, &value, sizeof value);
 }
 
-static struct nftnl_expr *add_lookup(struct nftnl_rule *rule, enum nftbatch_field field, const char *set)
+static struct nftnl_expr *add_lookup(struct nftnl_rule *rule, const char *set)
 {
-	struct nftnl_expr *expr;
+	struct nftnl_expr *expr = add_expr(rule, "lookup");
 
-	load_address(rule, field);
-	expr = add_expr(rule, "lookup");
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
 	nftnl_expr_set_str(expr, NFTNL_EXPR_LOOKUP_SET, set);
 	return expr;
 }
 
-void nftrule_match_set(struct nftnl_rule *rule, enum nftbatch_field field, const char *set, bool inverted)
+static void match(struct nftnl_rule *rule, const char *set, bool inverted)
 {
-	struct nftnl_expr *expr = add_lookup(rule, field, set);
+	struct nftnl_expr *expr = add_lookup(rule, set);
 
 	if (inverted)
 		nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
 }
 
+void nftrule_match_set(struct nftnl_rule *rule, enum nftbatch_field field, const char *set, bool inverted)
+{
+	load_address(rule, field);
+	match(rule, set, inverted);
+}
+
+/* ip daddr & 255.0.0.0 @set */
+void nftrule_match_octet(struct nftnl_rule *rule, enum nftbatch_field field, const char *set, bool inverted)
+{
+	uint32_t mask = htonl(UINT32_C(0xff) << 24), none = 0;
+	struct nftnl_expr *expr;
+
+	load_address(rule, field);
+	expr = add_expr(rule, "bitwise");
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_LEN, sizeof mask);
+	nftnl_expr_set(expr, NFTNL_EXPR_BITWISE_MASK, &mask, sizeof mask);
+	nftnl_expr_set(expr, NFTNL_EXPR_BITWISE_XOR, &none, sizeof none);
+	match(rule, set, inverted);
+}
+
 void nftrule_jump_by_map(struct nftnl_rule *rule, enum nftbatch_field field, const char *map)
 {
-	nftnl_expr_set_u32(add_lookup(rule, field, map), NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+	load_address(rule, field);
+	nftnl_expr_set_u32(add_lookup(rule, map), NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
 }
 
 static void add_fib(struct nftnl_rule *rule, uint32_t result, uint32_t flags)
@@ -425,6 +450,18 @@ void nftrule_match_unknown_source(struct nftnl_rule *rule)
 	add_fib(rule, NFT_FIB_RESULT_OIF, NFTA_FIB_F_PRESENT | NFTA_FIB_F_SADDR);
 	compare(rule, NFT_CMP_EQ, &missing, sizeof missing);
 	match_type(rule, NFTA_FIB_F_SADDR, NFT_CMP_NEQ);
+}
+
+void nftrule_ask_program(struct nftnl_rule *rule, int program)
+{
+	struct nftnl_expr *expr = add_expr(rule, "match");
+	struct xt_bpf_info_v1 *info = g_new0(struct xt_bpf_info_v1, 1); /* the expression frees it, by free(3): the same as g_free() */
+
+	info->mode = XT_BPF_MODE_FD_ELF;
+	info->fd = program;
+	nftnl_expr_set_str(expr, NFTNL_EXPR_MT_NAME, "bpf");
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_MT_REV, 1);
+	nftnl_expr_set(expr, NFTNL_EXPR_MT_INFO, info, sizeof *info);
 }
 
 void nftrule_count_by_map(struct nftnl_rule *rule, enum nftbatch_field field, const char *map)

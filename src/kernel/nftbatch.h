@@ -41,6 +41,7 @@ void nftbatch_delete_counter(struct nftbatch *batch, const char *name);
 /* Sets and maps whose key is an IPv4 address. */
 enum nftbatch_set {
 	NFTBATCH_ADDRESSES,     /* a set of addresses */
+	NFTBATCH_OCTETS,        /* the same, of networks of 8 bits: of a fixed size, so asked faster */
 	NFTBATCH_INTERVALS,     /* a set of disjoint intervals */
 	NFTBATCH_COUNTER_MAP,   /* address -> name of a counter */
 	NFTBATCH_VERDICT_MAP,   /* interval -> chain to jump to */
@@ -68,11 +69,15 @@ struct nftnl_rule *nftrule_new(const char *chain, const char *comment);
 void nftrule_match_device(struct nftnl_rule *rule, const char *name, bool as_prefix);
 void nftrule_match_address(struct nftnl_rule *rule, enum nftbatch_field field, uint32_t address);
 void nftrule_match_set(struct nftnl_rule *rule, enum nftbatch_field field, const char *set, bool inverted);
+void nftrule_match_octet(struct nftnl_rule *rule, enum nftbatch_field field, const char *set, bool inverted);
 void nftrule_match_local(struct nftnl_rule *rule);    /* fib daddr type local */
 /* The namespace can do nothing with that source at this moment: there is no route to it, and it is no address of its
  * own (fib saddr oif missing, fib saddr type != local). */
 void nftrule_match_unknown_source(struct nftnl_rule *rule);
 void nftrule_jump_by_map(struct nftnl_rule *rule, enum nftbatch_field field, const char *map); /* vmap */
+/* The program of bpf(2) (its descriptor, of a program for sockets) runs, and is asked whether the rule goes on: the match `bpf` of
+ * xtables, iptables-extensions(8).  The rule holds the program. */
+void nftrule_ask_program(struct nftnl_rule *rule, int program);
 void nftrule_count_by_map(struct nftnl_rule *rule, enum nftbatch_field field, const char *map);
 void nftrule_count(struct nftnl_rule *rule, const char *counter);
 void nftrule_verdict(struct nftnl_rule *rule, int verdict, const char *chain); /* NFT_RETURN, NFT_JUMP, NFT_GOTO */

@@ -417,7 +417,12 @@ static struct backend *make_iptables(void)
 
 static struct backend *make_ebpf(void)
 {
-	return backend_ebpf_new("/run/netns");
+	return backend_ebpf_new("/run/netns", "link");
+}
+
+static struct backend *make_ebpf_rule(void)
+{
+	return backend_ebpf_new("/run/netns", "rule");
 }
 
 static const struct {
@@ -427,6 +432,7 @@ static const struct {
 	{ "nft", backend_nft_new },
 	{ "iptables", make_iptables },
 	{ "ebpf", make_ebpf },
+	{ "ebpf-rule", make_ebpf_rule },
 };
 
 static const struct {

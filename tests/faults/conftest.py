@@ -22,21 +22,27 @@ _spec.loader.exec_module(_stories)
 import pytest  # noqa: E402
 from result import Result  # noqa: E402
 from scale import FULL  # noqa: E402
-from stories_conftest import flavour, lab, make_lab, meter, metered, pytest_configure, shared_labs  # noqa: E402, F401
+from stories_conftest import flavour, lab, make_lab, meter, metered, place, pytest_configure, shared_labs  # noqa: E402, F401
 
 
-@pytest.fixture(scope="session", params=["count-nft", "count-iptables", "count-ebpf"])
+@pytest.fixture(scope="session", params=["count-nft", "count-iptables", "count-ebpf", "count-ebpf-rule"])
 def backend(request):
     """What counts in the kernel."""
-    return request.param.removeprefix("count-")
+    return request.param.removeprefix("count-").removesuffix("-rule")
 
 
 # What ebpf is held to in the short run: the faults in which it is not like the others.
 SHORT_FOR_EBPF = ("test_neighbours.py", "test_namespace.py", "test_killed_inside.py::test_killed_at_each_step[count-ebpf-BackEnd")
 
 
+# And in any run where a rule calls its programs.
+FILES_FOR_RULE = {"test_neighbours.py", "test_namespace.py"}
+
+
 def is_wanted(item):
     chosen = item.callspec.params if hasattr(item, "callspec") else {}
+    if chosen.get("backend") == "count-ebpf-rule" and not os.environ.get("FIPMETER_ALL"):
+        return item.path.name in FILES_FOR_RULE and chosen.get("flavour") == "nft"
     return FULL or os.environ.get("FIPMETER_ALL") or chosen.get("backend") != "count-ebpf" or any(each in item.nodeid for each in SHORT_FOR_EBPF)
 
 

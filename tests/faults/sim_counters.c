@@ -254,7 +254,7 @@ static bool same_plan(const struct plan *a, const struct plan *b)
 		if (meter_key_compare(&first->key, &second->key) || first->fixed != second->fixed)
 			return false;
 	}
-	return !memcmp(a->local->data, b->local->data, a->local->len * sizeof(struct prefix));
+	return !a->local->len || !memcmp(a->local->data, b->local->data, a->local->len * sizeof(struct prefix));
 }
 
 /* How many counters the plan wants that the bank lacks. */

@@ -179,8 +179,17 @@ class Neighbour:
         done = self.lab.sh(["sh", "-ec", text])
         assert not done.returncode, done.stderr
 
-    def ebpf_remove_our_link(self):
+    def link_remove(self):
         self.run(f"rm {pins.link_of(self.lab, 'r1')}")
+
+    def rule_delete_the_table(self):
+        self.sh(f"nft delete {pins.RULE_TABLE}")
+
+    def rule_flush_the_table(self):
+        self.sh(f"nft flush {pins.RULE_TABLE}")
+
+    def rule_add_another(self):
+        self.sh("nft insert rule ip fipmeter_ebpf prerouting accept")
 
     def ebpf_remove_all_pins(self):
         self.run("rm -r /sys/fs/bpf/fipmeter")
@@ -189,7 +198,7 @@ class Neighbour:
         self.run("umount -l /sys/fs/bpf")
 
     def ebpf_unpin_the_maps(self):
-        self.run(f"cd {pins.PINS}; rm programs routers classes addresses prefixes counters")
+        self.run(f"cd {pins.PINS}; rm programs* routers classes addresses prefixes counters")
 
     def ebpf_delete_a_counter(self):
         for key in pins.of_address(self.lab, "counters", KNOWN):
@@ -216,7 +225,7 @@ class Neighbour:
             pins.delete(self.lab, "prefixes", key)
 
     def ebpf_take_the_program(self):
-        pins.delete(self.lab, "programs", bytes(4))
+        pins.delete(self.lab, "programs_rule" if pins.rules(self.lab) else "programs", bytes(4))
 
 
 EVERYBODY = ["flush_filter_and_raw", "flush_and_delete_chains_of_mangle", "zero", "restore_an_old_save",
@@ -228,12 +237,19 @@ HARMLESS = {"flush_filter_and_raw", "flush_and_delete_chains_of_mangle", "zero",
             "legacy_zero_mangle", "legacy_restore_an_old_save", "ebpf_unpin_the_maps"}
 
 
-def breaks(name, backend):
-    return name not in HARMLESS and (backend == "nft" or name != "nft_flush_ruleset")
+# A rule, and the agent, hold the maps without their pins.
+HARMLESS_TO_RULES = {"ebpf_remove_all_pins", "ebpf_unmount"}
 
 
-def acts(backend):
-    prefix = {"nft": ("nft_",), "iptables": ("legacy_", "ipset_"), "ebpf": ("ebpf_",)}[backend]
+def breaks(name, meter):
+    if meter.place == "rule" and name in HARMLESS_TO_RULES:
+        return False
+    return name not in HARMLESS and (meter.backend == "nft" or meter.place == "rule" or name != "nft_flush_ruleset")
+
+
+def acts(meter):
+    of_place = "rule_" if meter.place == "rule" else "link_"
+    prefix = {"nft": ("nft_",), "iptables": ("legacy_", "ipset_"), "ebpf": ("ebpf_", of_place)}[meter.backend]
     return EVERYBODY + [name for name in dir(Neighbour) if name.startswith(prefix) and name not in EVERYBODY]
 
 
@@ -290,14 +306,14 @@ def suffer(lab, meter, neighbour, name):
     assert found <= before + between + after, f"{name}: too much"
     assert found >= before + after, f"{name}: what was counted before is lost"
     assert found == before + between + after or more, f"{name}: {between} bytes missing, and no gap"
-    assert more or not breaks(name, meter.backend), f"{name}: no gap"
+    assert more or not breaks(name, meter), f"{name}: no gap"
     check(meter)
     return before + between + after, found, len(more), took
 
 
 def test_neighbours(lab, meter, backend, result):
     result.fault = "neighbours: flush, delete, zero, restore of an old save, of rules, sets and rulesets; rules before ours"
-    names = acts(backend)
+    names = acts(meter)
     if FULL:
         names = random.choices(names, k=max(0, TIMES // 2 - len(names))) + names
     random.shuffle(names)

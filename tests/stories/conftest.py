@@ -25,11 +25,17 @@ def pytest_configure(config):
 # What ebpf is held to in any run, and of that in one flavour what no flavour plays a part in; the rest by FIPMETER_ALL=1.
 FILES_FOR_EBPF = {"test_follow.py", "test_restart.py", "test_detach.py", "test_backends.py", "test_unit_file.py"}
 FILES_FOR_EBPF_ONCE = {"test_truth_table.py", "test_seed.py"}
+# And where a rule calls its programs, as on kernels without the link.
+FILES_FOR_RULE = {"test_truth_table.py", "test_seed.py", "test_follow.py", "test_restart.py", "test_detach.py"}
 
 
 def is_wanted(item):
     chosen = item.callspec.params if hasattr(item, "callspec") else {}
-    if os.environ.get("FIPMETER_ALL") or chosen.get("backend") != "count-ebpf":
+    if os.environ.get("FIPMETER_ALL") or "ebpf" not in str(chosen.get("backend")):
+        return True
+    if chosen["backend"] == "count-ebpf-rule":
+        return item.path.name in FILES_FOR_RULE and chosen.get("flavour") == "nft"
+    if chosen["backend"] != "count-ebpf":
         return True
     return (item.path.name in FILES_FOR_EBPF
             or item.path.name in FILES_FOR_EBPF_ONCE and chosen.get("flavour") == "nft")
@@ -87,10 +93,17 @@ def flavour(request):
     return request.param
 
 
-@pytest.fixture(scope="session", params=["count-nft", "count-iptables", "count-ebpf"])
+@pytest.fixture(scope="session", params=["count-nft", "count-iptables", "count-ebpf", "count-ebpf-rule"])
 def backend(request):
     """What counts in the kernel."""
-    return request.param.removeprefix("count-")
+    return request.param.removeprefix("count-").removesuffix("-rule")
+
+
+@pytest.fixture
+def place(request):
+    """By what ebpf's programs are called."""
+    chosen = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    return "rule" if str(chosen.get("backend")).endswith("-rule") else "auto"
 
 
 @pytest.fixture
@@ -108,9 +121,9 @@ def lab(request, shared_labs, flavour):
 
 
 @pytest.fixture
-def meter(lab, backend, tmp_path):
+def meter(lab, backend, place, tmp_path):
     """A meter that has not looked at anything yet."""
-    meter = Meter(lab, tmp_path, backend)
+    meter = Meter(lab, tmp_path, backend, place)
     try:
         yield meter
         meter.leave()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 RATE = "10mbit"
 BURST = 20_000
+GO_ON = -1  # TC_ACT_UNSPEC
 POLICE = """
 struct __sk_buff { unsigned int len; };
 static unsigned long (*bpf_ktime_get_ns)(void) = (void *)5;
@@ -24,32 +25,32 @@ __attribute__((section("tc"), used)) int police(struct __sk_buff *skb)
 	if (tokens < skb->len)
 		return 2; /* TC_ACT_SHOT */
 	tokens -= skb->len;
-	return -1; /* TC_ACT_UNSPEC: go on */
+	return CONFORMS;
 }
 char licence[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
-def policing(directory, parent):
-    """The shell lines of the filter, at Neutron's priority."""
+def policing(directory, parent, conforms):
+    """The shell lines of the filter, at Neutron's priority. conforms: what it says of a packet that passes."""
     source, built = directory / "police.c", directory / "police.o"
     source.write_text(POLICE)
-    return (f"clang -O2 -target bpf -DBURST={BURST} -c {source} -o {built}\n"
+    return (f"clang -O2 -target bpf -DBURST={BURST} -DCONFORMS={conforms} -c {source} -o {built}\n"
             f"tc filter add dev $D parent {parent} protocol ip prio 1 bpf direct-action obj {built} sec tc\n")
 
 
 def ingress_policer(directory):
-    """Neutron's floating-IP QoS, what comes in."""
-    return "tc qdisc add dev $D ingress\n" + policing(directory, "ffff:"), "tc qdisc del dev $D ingress"
+    """Neutron's floating-IP QoS, what comes in: `police … drop` ends what conforms by TC_ACT_OK, no filter behind sees it."""
+    return "tc qdisc add dev $D ingress\n" + policing(directory, "ffff:", 0), "tc qdisc del dev $D ingress"
 
 
 def egress_policer(directory):
     """The same, what goes out: the htb has no class, its filter polices."""
-    return "tc qdisc add dev $D root handle 1: htb\n" + policing(directory, "1:"), "tc qdisc del dev $D root"
+    return "tc qdisc add dev $D root handle 1: htb\n" + policing(directory, "1:", GO_ON), "tc qdisc del dev $D root"
 
 
 def egress_filter(directory):
-    return "tc qdisc add dev $D clsact\n" + policing(directory, "ffff:fff3"), "tc qdisc del dev $D clsact"
+    return "tc qdisc add dev $D clsact\n" + policing(directory, "ffff:fff3", GO_ON), "tc qdisc del dev $D clsact"
 
 
 def egress_htb(directory):

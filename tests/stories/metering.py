@@ -38,7 +38,7 @@ def now_us():
 
 
 class Meter:
-    def __init__(self, lab, directory, backend="nft"):
+    def __init__(self, lab, directory, backend="nft", place="auto"):
         assert PROGRAM.exists(), f"{PROGRAM} is not there: make build"
         directory.mkdir(exist_ok=True)
         self.lab = lab
@@ -46,13 +46,14 @@ class Meter:
         # What the machine itself may have in /etc is no part of the story.
         self.config = directory / "fipmeter.conf"
         self.backend = backend
+        self.place = place
         self.configure("")
         self.log = directory / "agent.log"
         self.process = None
 
     def configure(self, text):
         """Write the configuration: this meter's back end, then text."""
-        self.config.write_text(f"[agent]\nbackend = {self.backend}\n{text}")
+        self.config.write_text(f"[agent]\nbackend = {self.backend}\nebpf_place = {self.place}\n{text}")
 
     # --- running ---
 

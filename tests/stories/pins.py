@@ -5,6 +5,7 @@ import json
 import struct
 
 PINS = "/sys/fs/bpf/fipmeter/2"
+RULE_TABLE = "table ip fipmeter_ebpf"
 
 
 def cookie(lab, router):
@@ -18,8 +19,19 @@ def link_of(lab, router):
 
 
 def links(lab):
-    """The names of the links that are pinned: one for each router that counts."""
+    """The names of the links that are pinned: one for each router that counts by one."""
     return {name for name in lab.sh(["ls", PINS]).stdout.split() if name.startswith("link-")}
+
+
+def rules(lab):
+    """The names of the routers in which a rule stands in place of a link."""
+    return {name for name, router in lab.routers.items()
+            if router.present and RULE_TABLE in lab.run(name, ["nft", "list", "tables"]).splitlines()}
+
+
+def calling(lab, router):
+    """Is there something in the router that calls the programs?"""
+    return f"link-{cookie(lab, router)}" in links(lab) or router in rules(lab)
 
 
 def _bytes(words):
@@ -63,7 +75,7 @@ def counts(lab, router, address):
     """Does the program count for this floating IP in this router?"""
     key = cookie(lab, router).to_bytes(8, "little")
     found = dump(lab, "routers").get(key)
-    if not found or f"link-{int.from_bytes(key, 'little')}" not in links(lab) or not dump(lab, "programs"):
+    if not found or not calling(lab, router) or not (dump(lab, "programs") or dump(lab, "programs_rule")):
         return False
     slot, table = found[12:14], int.from_bytes(found[16:20], "little")
     return table != 0 and all(any(each[4:6] == slot for each in of_address(lab, name, address))

@@ -8,6 +8,7 @@ import pytest
 from accounts import FAR, FIP, GATEWAY, expect, floating
 from fiplab import neutron
 from metering import wait_for
+import pins
 from pins import PINS, cookie, links
 from witness import Witness, stream
 
@@ -28,8 +29,8 @@ def standing(lab, router):
     tables = lab.run(router, ["nft", "list", "tables"])
     sets = lab.run(router, ["ipset", "list", "-name"])
     rules = lab.run(router, ["iptables-legacy-save", "-t", "mangle"])
-    return {name for name, there in (("nft", "fipmeter" in tables), ("iptables", "fipmeter" in sets + rules),
-                                     ("ebpf", f"link-{cookie(lab, router)}" in links(lab))) if there}
+    return {name for name, there in (("nft", "table ip fipmeter" in tables.splitlines()),
+                                     ("iptables", "fipmeter" in sets + rules), ("ebpf", pins.calling(lab, router))) if there}
 
 
 def test_auto_takes_nft(lab, meter):

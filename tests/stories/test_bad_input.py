@@ -147,6 +147,7 @@ CONFIGURATIONS = {
                                   "class free"),
     "interval": ("[agent]\ninterval = often\n", "[agent] interval: 'often'", "right: whole seconds from 1 to 3600"),
     "long interval": ("[agent]\ninterval = " + "9" * 65536 + "\n", "[agent] interval: ", "right: whole seconds"),
+    "place": ("[agent]\nebpf_place = ingress\n", "[agent] ebpf_place: 'ingress'", "right: auto, link or rule"),
     "node": ("[agent]\nnode = a\x1b[31mb\n", "[agent] node: ", r"\x1b", "right: a name without blanks"),
     "long node": (f"[agent]\nnode = {BIG}\n", "[agent] node: ", "right: a name of at most 255 bytes"),
     "path": ("[store]\npath = usage\n", "[store] path: 'usage'", "right: an absolute path"),

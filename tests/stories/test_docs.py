@@ -462,7 +462,7 @@ def test_reload_names_exactly_what_cannot_change():
     source = (SRC / "cmd/reload.c").read_text()
     fixed = set(re.findall(r'\{ "(\[\w+\] \w+)", ', source))
     row = re.search(r"^\| … cannot change while the agent runs.*$", page("operate.md"), re.M)[0]
-    assert set(re.findall(r"`(\[\w+\] \w+)`", row)) == fixed and len(fixed) == 5
+    assert set(re.findall(r"`(\[\w+\] \w+)`", row)) == fixed and len(fixed) == 6
     names = set(re.findall(r'^\t\{ "\w+", "(\w+)", set_\w+ \},$', (SRC / "core/config.c").read_text(), re.M))
     may = re.search(r"a sample follows\. (.*?) may\s+change", page("operate.md"), re.S)[1]
     assert set(re.findall(r"`(\w+)`", may)) == names - {name.split()[1] for name in fixed}

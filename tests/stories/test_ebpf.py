@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is peculiar to the back end ebpf: counters that outlive a namespace and an agent, pins, and maps that can be full."""
+"""What is peculiar to the back end ebpf: counters that outlive a namespace and an agent, pins, and maps that can be full;
+whether a link calls its programs or, as on kernels that have none, a rule.
+"""
 
 import signal
 import struct
@@ -16,7 +18,7 @@ from witness import Witness, lead_to, stream
 A, F = floating("a"), floating("f")
 ADDRESSES = 1 << 18  # as many as the map takes: bpf/meter.h
 
-pytestmark = [pytest.mark.own_lab("r1", "r2"), pytest.mark.parametrize("backend", ["ebpf"], indirect=True),
+pytestmark = [pytest.mark.own_lab("r1", "r2"), pytest.mark.parametrize("backend", ["ebpf", "ebpf-rule"], indirect=True),
               pytest.mark.parametrize("flavour", ["nft"], indirect=True)]
 
 
@@ -26,22 +28,27 @@ def gaps(meter, router):
 
 # --- namespaces ---
 
-def test_a_router_that_goes_while_no_agent_runs_has_its_last_reading(lab, meter):
-    """The pinned link holds the namespace; the next agent reads the counters, and lets it go."""
+def called(lab, place):
+    """How many routers count."""
+    return len(pins.rules(lab) if place == "rule" else links(lab))
+
+
+def test_a_router_that_goes_while_no_agent_runs_has_its_last_reading(lab, meter, place):
+    """A pinned link holds the namespace; the next agent reads the counters, and lets it go."""
     meter.start()
     lab.send("far", FIP["f"], proto="udp", count=3, bytes=100)
     meter.sample()
     meter.kill()
     lab.send("far", FIP["f"], proto="udp", count=4, bytes=100)
     lab.router_drop("r2")
-    assert len(links(lab)) == 2
+    assert called(lab, place) == (1 if place == "rule" else 2)
     meter.start()
     expect(lab, meter.usage(), {(*F, "internet"): (7, 700, 0, 0)})
-    assert not gaps(meter, "r2") and len(links(lab)) == 1
+    assert not gaps(meter, "r2") and called(lab, place) == 1
     assert not meter.query("SELECT 1 FROM meter WHERE closed_us = 0 AND address = ?", FIP["f"])
 
 
-def test_a_router_that_comes_back_under_its_name_is_another_one(lab, meter):
+def test_a_router_that_comes_back_under_its_name_is_another_one(lab, meter, place):
     meter.start()
     lab.send("far", FIP["f"], proto="udp", count=3, bytes=100)
     meter.kill()
@@ -53,7 +60,7 @@ def test_a_router_that_comes_back_under_its_name_is_another_one(lab, meter):
     lab.send("far", FIP["f"], proto="udp", count=5, bytes=100)
     meter.sample()
     expect(lab, meter.usage(), {(*F, "internet"): (8, 800, 0, 0)})
-    assert links(lab) == {f"link-{cookie(lab, router)}" for router in ("r1", "r2")}
+    assert called(lab, place) == 2 and all(pins.calling(lab, router) for router in ("r1", "r2"))
 
 
 def test_a_router_that_is_deleted_is_let_go_at_once(lab, meter):
@@ -84,7 +91,7 @@ for entry in json.load(sys.stdin):
 def test_maps_that_somebody_unpins_are_pinned_again(lab, meter):
     meter.start()
     lab.send("far", FIP["a"], proto="udp", count=3, bytes=100)
-    lab.sh(["sh", "-c", f"rm {PINS}/counters {PINS}/routers {PINS}/programs"])
+    lab.sh(["sh", "-c", f"rm {PINS}/counters {PINS}/routers {PINS}/programs*"])
     lab.send("far", FIP["a"], proto="udp", count=3, bytes=100)
     meter.sample()
     meter.kill()
@@ -94,9 +101,18 @@ def test_maps_that_somebody_unpins_are_pinned_again(lab, meter):
     assert not gaps(meter, "r1")
 
 
-def test_what_somebody_takes_is_made_again_and_told(lab, meter):
-    breaks = [f"rm {PINS}/link-{cookie(lab, 'r1')}", "rm -r /sys/fs/bpf/fipmeter", "umount -l /sys/fs/bpf",
-              f"bpftool -j map dump pinned {PINS}/counters | /usr/bin/python3 -c '{DELETE_ONE}'"]
+def what_somebody_takes(lab, place):
+    """Shell lines. Where a rule calls, pins can go and come back, and nothing is missing meanwhile."""
+    router = lab.routers["r1"].namespace
+    calls = {"rule": [f"ip netns exec {router} nft delete {pins.RULE_TABLE}",
+                      f"ip netns exec {router} nft flush {pins.RULE_TABLE}",
+                      f"ip netns exec {router} nft add rule ip fipmeter_ebpf prerouting counter accept"]}
+    return [*calls.get(place, [f"rm {PINS}/link-{cookie(lab, 'r1')}", "rm -r /sys/fs/bpf/fipmeter", "umount -l /sys/fs/bpf"]),
+            f"bpftool -j map dump pinned {PINS}/counters | /usr/bin/python3 -c '{DELETE_ONE}'"]
+
+
+def test_what_somebody_takes_is_made_again_and_told(lab, meter, place):
+    breaks = what_somebody_takes(lab, place)
     meter.start()
     for number, line in enumerate(breaks):
         lab.send("far", FIP["a"], proto="udp", count=10, bytes=100)
@@ -114,14 +130,15 @@ def test_what_somebody_takes_is_made_again_and_told(lab, meter):
     meter.command("status")
 
 
-def test_the_program_is_replaced_in_a_flood_and_no_packet_is_lost_or_counted_twice(lab, meter):
+def test_the_program_is_replaced_in_a_flood_and_no_packet_is_lost_or_counted_twice(lab, meter, place):
     """Each start puts its own program into the place of the one before, in all routers by one write."""
     came = Witness(lab, "r1", f"ip daddr {FIP['a']}")
+    programs_of = f"{PINS}/programs{'_rule' if place == 'rule' else ''}"
     meter.start()
     with stream(lab, "far", FIP["a"], 60_000, 20_000):
         programs = set()
         while len(programs) < 6:
-            programs.add(lab.sh(["bpftool", "map", "dump", "pinned", f"{PINS}/programs"]).stdout)
+            programs.add(lab.sh(["bpftool", "map", "dump", "pinned", programs_of]).stdout)
             meter.kill()
             meter.start()
     meter.sample()
@@ -131,14 +148,14 @@ def test_the_program_is_replaced_in_a_flood_and_no_packet_is_lost_or_counted_twi
 
 # --- another agent on the same host ---
 
-def test_an_agent_of_another_netns_directory_leaves_these_routers_alone(lab, meter, tmp_path):
+def test_an_agent_of_another_netns_directory_leaves_these_routers_alone(lab, meter, place, tmp_path):
     meter.once()
     lab.send("far", FIP["a"], proto="udp", count=3, bytes=100)
     other = tmp_path / "other"
     other.mkdir()
     meter.run("agent", "--once", "--backend", "ebpf", "--netns-dir", other, "--config", meter.config,
               "--state-dir", tmp_path / "state2")
-    assert len(links(lab)) == 2
+    assert called(lab, place) == 2
     with lab.popen(["flock", PINS, "sh", "-c", "echo held; cat"], text=True, stdin=subprocess.PIPE,
                    stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == "held\n"
@@ -148,7 +165,7 @@ def test_an_agent_of_another_netns_directory_leaves_these_routers_alone(lab, met
     expect(lab, meter.usage(), {(*A, "internet"): (3, 300, 0, 0)})
 
 
-def test_pins_of_another_version_are_named_and_left_alone(lab, meter):
+def test_pins_of_another_version_are_named_and_left_alone(lab, meter, place):
     """They count on by maps that this one cannot read: both at once would be one more than is read."""
     other = "/sys/fs/bpf/fipmeter/999"
     lab.sh(["sh", "-ec", f"mkdir -p {other}"])
@@ -156,7 +173,7 @@ def test_pins_of_another_version_are_named_and_left_alone(lab, meter):
     assert not lab.sh(["test", "-e", PINS]).returncode == 0
     lab.sh(["rmdir", other])
     meter.once()
-    assert len(links(lab)) == 2
+    assert called(lab, place) == 2
 
 
 # --- what is kept of the namespace's routes ---

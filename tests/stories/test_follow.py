@@ -3,6 +3,7 @@
 own counts what really came. What was not counted must stand as a gap; what was counted is on the right bill.
 """
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -215,12 +216,14 @@ def inode(lab, router):
 
 def is_open(meter, number):
     """Does the agent hold the namespace of that inode?"""
-    folder = f"/proc/{meter.pid}/fd"
-    return any(file.st_ino == number and stat.S_ISREG(file.st_mode) for file in map(os.stat, open_files(folder)))
+    return any(file.st_ino == number and stat.S_ISREG(file.st_mode) for file in open_files(f"/proc/{meter.pid}/fd"))
 
 
 def open_files(folder):
-    return [path for path in (f"{folder}/{fd}" for fd in os.listdir(folder)) if os.path.exists(path)]
+    """What is open while this looks; the agent may close any of them."""
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            yield os.stat(f"{folder}/{fd}")
 
 
 def test_a_router_that_comes_back_under_its_name_in_traffic_is_another_one(lab, follower):

@@ -29,9 +29,9 @@ def lab():
         yield standing
 
 
-@pytest.fixture(params=["nft", "iptables", "ebpf"])
+@pytest.fixture(params=["nft", "iptables", "ebpf", "ebpf-rule"])
 def meter(request, lab, tmp_path):
-    meter = Meter(lab, tmp_path, request.param)
+    meter = Meter(lab, tmp_path, request.param.removesuffix("-rule"), "rule" if "rule" in request.param else "auto")
     try:
         meter.once()
         yield meter

@@ -48,13 +48,16 @@ def of(meter, router, code=0):
     return next(each for each in told(meter, code)["routers"] if each["router"] == meter.lab.routers[router].uuid)
 
 
-def test_each_router_with_what_counts_there(lab, meter, flavour, backend):
+def test_each_router_with_what_counts_there(lab, meter, flavour, backend, place):
     start(meter)
     state = told(meter)
     assert set(state) == {"running", "pid", "node", "version", "started", "interval_s", "netns_dir", "state_dir", "backend",
-                          "sampled", "kept", "failure", "events", "locks", "problems", "routers", "store", "metered"}
+                          "sampled", "kept", "failure", "events", "locks", "ebpf", "problems", "routers", "store", "metered"}
     assert (state["running"], state["metered"], state["events"], state["pid"]) == (True, True, True, meter.pid)
     assert ("xtables.lock" in state["locks"]) == (backend == "iptables")
+    called = "rule" if place == "rule" else "link"
+    assert state["ebpf"].startswith(f"a {called} calls it at prerouting, behind a policer" if backend == "ebpf" else "")
+    assert (state["ebpf"] != "") == (backend == "ebpf")
     router = of(meter, "r1")
     assert (router["flavour"], router["backend"], router["role"]) == (flavour, backend, "master")
     assert (router["gateway"], router["gateway_served"]) == (GATEWAY["r1"], True)
@@ -81,8 +84,8 @@ def test_a_standby_and_a_gap_are_shown(lab, meter):
     start(meter)
     lab.standby("r5")
     wait_for(lambda: of(meter, "r5")["role"] == "standby", "the standby to be seen")
-    lab.run("r1", ["sh", "-c", "nft delete table ip fipmeter || rm -r /sys/fs/bpf/fipmeter || "
-                     "iptables-legacy -t mangle -F PREROUTING"])
+    lab.run("r1", ["sh", "-c", "nft delete table ip fipmeter || nft delete table ip fipmeter_ebpf || "
+                     "rm -r /sys/fs/bpf/fipmeter || iptables-legacy -t mangle -F PREROUTING"])
     meter.sample()
     gap = next(gap for gap in of(meter, "r1")["gaps"] if not gap["address"])
     assert gap["reason"] and gap["start"] < gap["end"]

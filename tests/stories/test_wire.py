@@ -115,9 +115,9 @@ def counted(meter):
     return tuple(sum(row[name] for row in rows) for name in ("in_packets", "in_bytes", "out_packets", "out_bytes"))
 
 
-def carry_metered(lab, counting, directory):
+def carry_metered(lab, counting, directory, place="auto"):
     """What a back end has counted, and the truth."""
-    meter = Meter(lab, directory, counting)
+    meter = Meter(lab, directory, counting, place)
     try:
         meter.once()
         lab.truth_zero("a")
@@ -133,8 +133,9 @@ def carry_metered(lab, counting, directory):
     return bill, true
 
 
-def test_ebpf_counts_what_was_on_the_wire(wire, tmp_path):
-    bill, true = carry_metered(wire, "ebpf", tmp_path)
+@pytest.mark.parametrize("place", ["link", "rule"])
+def test_ebpf_counts_what_was_on_the_wire(wire, place, tmp_path):
+    bill, true = carry_metered(wire, "ebpf", tmp_path, place)
     assert bill == true and min(true) > 8000, "in packets, bytes, out packets, bytes"
 
 

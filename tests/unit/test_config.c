@@ -38,6 +38,7 @@ static void test_everything(void)
 		"  interval=5\n"
 		"netns_dir = /var/run/netns  \r\n"
 		"backend\t=\tebpf\n"
+		"ebpf_place=rule\n"
 		"out_point = egress\n"
 		"node = network-1.example\n"
 		"xtables_lock = /run/xtables.lock\n"
@@ -57,6 +58,7 @@ static void test_everything(void)
 	g_assert_cmpint(config->interval_s, ==, 5);
 	g_assert_cmpstr(config->netns_dir, ==, "/var/run/netns");
 	g_assert_cmpstr(config->backend, ==, "ebpf");
+	g_assert_cmpstr(config->ebpf_place, ==, "rule");
 	g_assert_true(config->out_sent);
 	g_assert_cmpstr(config->node, ==, "network-1.example");
 	g_assert_cmpstr(config->xtables_lock, ==, "/run/xtables.lock");
@@ -98,6 +100,7 @@ static void test_refused(void)
 		{ "[agent]\nnetns_dir = netns\n", { "[agent] netns_dir", "absolute path" } },
 		{ "[agent]\nnetns_dir =\n", { "[agent] netns_dir", "absolute path" } },
 		{ "[agent]\nxtables_lock = lock\n", { "[agent] xtables_lock", "absolute path" } },
+		{ "[agent]\nebpf_place = ingress\n", { "[agent] ebpf_place", "auto, link or rule" } },
 		{ "[agent]\nout_point = Egress\n", { "[agent] out_point", "ingress or egress" } },
 		{ "[agent]\nbackend = NFT\n", { "[agent] backend", "auto, nft, iptables or ebpf" } },
 		{ "[agent]\nnode =\n", { "[agent] node", "a name" } },

@@ -233,6 +233,40 @@ static void test_plans_that_count_alike(void)
 	}
 }
 
+static void assert_near(const struct plan *plan, const char *octets)
+{
+	g_autoptr(GArray) near = plan_near(plan);
+	g_autoptr(GString) text = g_string_new(NULL);
+
+	for (unsigned i = 0; i < near->len; i++) {
+		uint32_t address = g_array_index(near, uint32_t, i);
+
+		g_assert_cmpuint(address & 0xffffff, ==, 0);
+		g_string_append_printf(text, "%s%u", i ? " " : "", address >> 24);
+	}
+	g_assert_cmpstr(text->str, ==, octets);
+}
+
+/* Classes, also those that an octet is not wide enough for, local prefixes, public addresses. */
+static void test_what_is_near(void)
+{
+	static const struct prefix wide = { A(60, 0, 0, 0), 6 }, narrow = { A(192, 0, 2, 7), 32 }, onlink = { A(198, 51, 100, 0), 24 };
+	SCOPED(router) *router = make_router();
+	struct classes *classes = classes_new();
+	struct plan *plan = plan_make(router, classes);
+
+	assert_near(plan, "10 169 198 224 225 226 227 228 229 230 231 232 233 234 235 236 237 238 239 255");
+	plan_free(plan);
+	g_array_append_val(router->onlink, onlink);
+	g_assert_true(classes_add(classes, "partner", &wide, NULL));
+	g_assert_true(classes_add(classes, CLASS_FREE, &narrow, NULL));
+	router->gateway = A(203, 0, 113, 1);
+	plan = plan_make(router, classes);
+	assert_near(plan, "10 60 61 62 63 169 192 198 203 224 225 226 227 228 229 230 231 232 233 234 235 236 237 238 239 255");
+	plan_free(plan);
+	classes_free(classes);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -246,5 +280,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/router-names", test_router_names);
 	g_test_add_func("/plan/lent", test_addresses_that_were_lent);
 	g_test_add_func("/plan/alike", test_plans_that_count_alike);
+	g_test_add_func("/plan/near", test_what_is_near);
 	return g_test_run();
 }
