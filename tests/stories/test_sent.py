@@ -28,9 +28,9 @@ GONE = "out: an external device went before it was asked whether all that it had
 
 
 @contextlib.contextmanager
-def metered_in(lab, directory, text=EGRESS):
-    meter = Meter(lab, directory, "ebpf")
-    meter.configure(text)
+def metered_in(lab, directory, place="auto"):
+    meter = Meter(lab, directory, "ebpf", place)
+    meter.configure(EGRESS)
     try:
         yield meter
         meter.leave()
@@ -171,6 +171,24 @@ def test_an_outsider_who_has_a_router_send_charges_nobody(everything):
         meter.once()
     assert totals(lab, meter.usage()) == before
     assert device(lab)[0] >= sent + 12, "the router did send"
+
+
+@pytest.mark.parametrize("place", ["link", "rule"])
+def test_by_whatever_the_other_program_is_called(lab, tmp_path, place):
+    """It leaves to this one what is sent, and has what is not: a calls far, and the floating IP of b."""
+    a, b = (("r1", "floating", FIP[vm]) for vm in "ab")
+    with metered_in(lab, tmp_path, place=place) as meter:
+        meter.once()
+
+        def run():
+            before = totals(lab, meter.usage()), missed(meter)
+            lab.send("a", FAR, proto="udp", count=7, bytes=100)
+            lab.send("a", FIP["b"], proto="udp", count=5, bytes=100)
+            meter.once()
+            return is_billed(lab, meter, before, Bill().add([(a, "internet", "out")], 7, 700).add(
+                [(a, "cloud", "out"), (b, "cloud", "in")], 5, 500))
+
+        until_all_is_seen(run)
 
 
 # --- what it says ---
