@@ -54,13 +54,15 @@ bool ebpf_rule_stands(const struct ebpf_maps *maps, const struct place *place, b
 {
 	g_autofree char *comment = comment_of(maps);
 	struct found found = { .comment = comment };
+	struct nftables_table table;
 
 	*stands = true;
 	if (!place->netfilter)
 		return true;
-	if (!nftables_each_rule(place->netfilter, NFPROTO_IPV4, EBPF_RULE_TABLE, take_rule, &found, error))
+	if (!nftables_each_rule(place->netfilter, NFPROTO_IPV4, EBPF_RULE_TABLE, take_rule, &found, error) ||
+	    !nftables_look(place->netfilter, NFPROTO_IPV4, EBPF_RULE_TABLE, &table, error))
 		return backend_refuse(error);
-	*stands = found.ours == 1 && !found.others;
+	*stands = found.ours == 1 && !found.others && !table.dormant;
 	return true;
 }
 

@@ -201,7 +201,7 @@ static bool read_counters(struct nft *nft, struct netlink *netlink, const char *
                           struct found_counters *found, GError **error)
 {
 	g_autofree char *rules = NULL;
-	uint64_t table;
+	struct nftables_table table;
 	bool is_home;
 	uint32_t id;
 
@@ -214,14 +214,14 @@ static bool read_counters(struct nft *nft, struct netlink *netlink, const char *
 	take_pairs(snapshot, found);
 	if (is_settled(nft, ns, found->tag, id))
 		return true;
-	if (!nftables_table_handle(netlink, NFPROTO_IPV4, NFT_TABLE, &table, error))
+	if (!nftables_look(netlink, NFPROTO_IPV4, NFT_TABLE, &table, error))
 		return false;
-	if (!table)
+	if (!table.handle)
 		return true;
 	rules = nft_rules_standing(netlink, error);
-	if (!rules || !is_at_home(nft, netlink, ns, found->tag, table, &is_home, error))
+	if (!rules || !is_at_home(nft, netlink, ns, found->tag, table.handle, &is_home, error))
 		return false;
-	snapshot->intact &= found->tag && !g_strcmp0(rules, found->layout) && is_home;
+	snapshot->intact &= found->tag && !g_strcmp0(rules, found->layout) && is_home && !table.dormant;
 	return true;
 }
 
@@ -257,15 +257,16 @@ static void remember_home(struct nft *nft, const char *ns, const char *tag, uint
 static void remember(struct nft *nft, const struct place *place, const char *digest, const char *tag, uint32_t expected)
 {
 	struct settled *settled;
-	uint64_t table, content;
+	struct nftables_table table;
+	uint64_t content;
 	uint32_t id;
 
 	g_hash_table_remove(nft->homes, place->ns);
-	if (!nftables_table_handle(place->netfilter, NFPROTO_IPV4, NFT_TABLE, &table, NULL) ||
+	if (!nftables_look(place->netfilter, NFPROTO_IPV4, NFT_TABLE, &table, NULL) || table.dormant ||
 	    !nft_content(place->netfilter, &content, NULL) || !nftables_generation(place->netfilter, &id, NULL) ||
 	    id != expected)
 		return;
-	remember_home(nft, place->ns, tag, table, content);
+	remember_home(nft, place->ns, tag, table.handle, content);
 	settled = g_new(struct settled, 1);
 	settled->tag = g_strdup(tag);
 	settled->plan = g_strdup(digest);

@@ -44,6 +44,7 @@ char *nft_rules_standing(struct netlink *netlink, GError **error)
 struct standing {
 	GHashTable *sets, *chains; /* sets of names */
 	char *rules;               /* digest */
+	bool dormant;
 };
 
 static void standing_clear(struct standing *standing)
@@ -61,6 +62,11 @@ bool nft_take_name(const char *name, void *data, GError **error)
 
 static bool read_standing(struct netlink *netlink, struct standing *standing, GError **error)
 {
+	struct nftables_table table;
+
+	if (!nftables_look(netlink, NFPROTO_IPV4, NFT_TABLE, &table, error))
+		return false;
+	standing->dormant = table.dormant;
 	standing->rules = nft_rules_standing(netlink, error);
 	return standing->rules &&
 	       nftables_each_set(netlink, NFPROTO_IPV4, NFT_TABLE, nft_take_name, standing->sets, error) &&
@@ -310,6 +316,8 @@ static struct nftbatch *build(const struct plan *plan, const char *tag, const st
 		nftbatch_add_table(batch);
 		put_word(batch, NFT_TAG_PREFIX, tag);
 	}
+	if (standing->dormant)
+		nftbatch_wake_table(batch);
 	put_removals(batch, layout, standing, differences, rules);
 	put_counters(batch, plan, found);
 	put_additions(batch, layout, standing, differences);

@@ -143,33 +143,34 @@ bool nftables_generation(struct netlink *netlink, uint32_t *id, GError **error)
 	return false;
 }
 
-static int take_handle(const struct nlmsghdr *header, void *data)
+static int take_table(const struct nlmsghdr *header, void *data)
 {
 	struct nftnl_table *table = nftnl_table_alloc();
-	uint64_t *handle = data;
+	struct nftables_table *found = data;
 
-	if (nftnl_table_nlmsg_parse(header, table) == 0 && nftnl_table_is_set(table, NFTNL_TABLE_HANDLE))
-		*handle = nftnl_table_get_u64(table, NFTNL_TABLE_HANDLE);
+	if (nftnl_table_nlmsg_parse(header, table) == 0) {
+		if (nftnl_table_is_set(table, NFTNL_TABLE_HANDLE))
+			found->handle = nftnl_table_get_u64(table, NFTNL_TABLE_HANDLE);
+		found->dormant = nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS) & NFT_TABLE_F_DORMANT;
+	}
 	nftnl_table_free(table);
 	return MNL_CB_OK;
 }
 
-bool nftables_table_handle(struct netlink *netlink, uint8_t family, const char *table, uint64_t *handle, GError **error)
+bool nftables_look(struct netlink *netlink, uint8_t family, const char *table, struct nftables_table *found, GError **error)
 {
 	struct request request;
 	struct nlmsghdr *header = begin(&request, NFT_MSG_GETTABLE, family, 0);
-	uint64_t found = NFTABLES_NO_HANDLE;
 	GError *refusal = NULL;
 
+	*found = (struct nftables_table){ .handle = NFTABLES_NO_HANDLE };
 	if (!put_name(header, NFTA_TABLE_NAME, table, error))
 		return false;
-	if (netlink_talk(netlink, header, take_handle, &found, &refusal)) {
-		*handle = found;
+	if (netlink_talk(netlink, header, take_table, found, &refusal))
 		return true;
-	}
 	if (g_error_matches(refusal, NETLINK_ERROR, NETLINK_ERROR_MISSING)) {
 		g_error_free(refusal);
-		*handle = 0;
+		found->handle = 0;
 		return true;
 	}
 	translate(&refusal);
@@ -180,11 +181,11 @@ bool nftables_table_handle(struct netlink *netlink, uint8_t family, const char *
 bool nftables_has_table(struct netlink *netlink, uint8_t family, const char *table, bool *exists,
                         GError **error)
 {
-	uint64_t handle;
+	struct nftables_table found;
 
-	if (!nftables_table_handle(netlink, family, table, &handle, error))
+	if (!nftables_look(netlink, family, table, &found, error))
 		return false;
-	*exists = handle;
+	*exists = found.handle;
 	return true;
 }
 

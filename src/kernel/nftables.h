@@ -32,10 +32,13 @@ struct nftnl_set_elem;
  * the namespace. */
 bool nftables_generation(struct netlink *netlink, uint32_t *id, GError **error);
 
-/* The number of a table in its namespace, which no other table gets after it (nf_tables_api.c: nf_tables_newtable()); 0:
- * there is no such table; NFTABLES_NO_HANDLE: it is there, and the kernel does not say. */
 #define NFTABLES_NO_HANDLE UINT64_MAX
-bool nftables_table_handle(struct netlink *netlink, uint8_t family, const char *table, uint64_t *handle, GError **error);
+struct nftables_table {
+	uint64_t handle; /* which no other table of the namespace gets after it (nf_tables_api.c: nf_tables_newtable()); 0: there is
+	                  * no such table; NFTABLES_NO_HANDLE: it is there, and the kernel does not say */
+	bool dormant;    /* none of its chains is called (nft(8), flags dormant) */
+};
+bool nftables_look(struct netlink *netlink, uint8_t family, const char *table, struct nftables_table *found, GError **error);
 
 bool nftables_has_table(struct netlink *netlink, uint8_t family, const char *table, bool *exists,
                         GError **error);

@@ -121,6 +121,8 @@ static void put_table(struct nftbatch *batch, uint16_t type, uint16_t flags, con
 	struct nftnl_table *table = nftnl_table_alloc();
 
 	nftnl_table_set_str(table, NFTNL_TABLE_NAME, batch->table);
+	if (type == NFT_MSG_NEWTABLE)
+		nftnl_table_set_u32(table, NFTNL_TABLE_FLAGS, 0);
 	nftnl_table_nlmsg_build_payload(header, table);
 	nftnl_table_free(table);
 	end(batch, header, "%s the table", verb);
@@ -129,6 +131,11 @@ static void put_table(struct nftbatch *batch, uint16_t type, uint16_t flags, con
 void nftbatch_add_table(struct nftbatch *batch)
 {
 	put_table(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, "create");
+}
+
+void nftbatch_wake_table(struct nftbatch *batch)
+{
+	put_table(batch, NFT_MSG_NEWTABLE, 0, "wake");
 }
 
 void nftbatch_delete_table(struct nftbatch *batch)

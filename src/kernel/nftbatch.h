@@ -30,6 +30,7 @@ bool nftbatch_commit(struct nftbatch *batch, struct netlink *netlink, GError **e
 
 /* Tables and counters are created exclusively (NLM_F_EXCL), chains and sets are not. */
 void nftbatch_add_table(struct nftbatch *batch);
+void nftbatch_wake_table(struct nftbatch *batch); /* somebody has put it to sleep (flags dormant) */
 void nftbatch_delete_table(struct nftbatch *batch);
 void nftbatch_add_chain(struct nftbatch *batch, const char *chain);
 void nftbatch_add_base_chain(struct nftbatch *batch, const char *chain, unsigned hook, int priority);

@@ -153,7 +153,7 @@ def counting_sets(lab, router):
 def test_sets_that_somebody_empties_and_rules_that_somebody_takes_are_made_again(lab, meter, backend):
     if backend == "nft":
         breaks = [["nft", "flush", "table", "ip", "fipmeter"], ["nft", "delete", "chain", "ip", "fipmeter", "prerouting"],
-                  ["nft", "delete", "table", "ip", "fipmeter"]]
+                  ["nft", "add table ip fipmeter { flags dormant; }"], ["nft", "delete", "table", "ip", "fipmeter"]]
     elif backend == "ebpf":
         breaks = [["rm", f"{PINS}/link-{cookie(lab, 'r1')}"], ["rm", "-r", "/sys/fs/bpf/fipmeter"]]
     else:

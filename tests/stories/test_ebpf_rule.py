@@ -82,6 +82,17 @@ def test_pins_that_go_beside_an_agent_cost_nothing(lab, meter):
     assert not gaps(meter, "r1")
 
 
+def test_a_table_that_somebody_puts_to_sleep_is_woken_with_a_gap(lab, meter):
+    meter.start()
+    lab.run("r1", ["nft", "add table ip fipmeter_ebpf { flags dormant; }"])
+    meter.sample()
+    meter.sample()
+    lab.send("far", FIP["a"], proto="udp", count=10, bytes=100)
+    meter.sample()
+    expect(lab, meter.usage(), {(*A, "internet"): (10, 1000, 0, 0)})
+    assert gaps(meter, "r1")
+
+
 def test_a_rule_whose_maps_went_while_no_agent_ran_counts_nothing_and_is_replaced(lab, meter):
     meter.once()
     lab.send("far", FIP["a"], proto="udp", count=10, bytes=100)

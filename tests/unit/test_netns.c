@@ -310,17 +310,17 @@ static void batches(void)
 	struct netlink *netlink = open_new(NETLINK_NETFILTER);
 	GError *error = NULL;
 	uint32_t failed = 99, before, after;
-	uint64_t handles[2];
+	struct nftables_table tables[2];
 	bool exists;
 
 	g_assert_true(nftables_generation(netlink, &before, &error));
 	g_assert_true(send_batch(netlink, make_batch(3, 0, NLM_F_ACK), 3, &failed, &error));
 	g_assert_cmpuint(failed, ==, 99);
 	g_assert_true(nftables_has_table(netlink, NFPROTO_IPV4, "t3", &exists, &error) && exists);
-	g_assert_true(nftables_table_handle(netlink, NFPROTO_IPV4, "t2", &handles[0], &error));
-	g_assert_true(nftables_table_handle(netlink, NFPROTO_IPV4, "t3", &handles[1], &error));
-	g_assert_true(handles[0] && handles[1] > handles[0]);
-	g_assert_true(nftables_table_handle(netlink, NFPROTO_IPV4, "none", &handles[0], &error) && !handles[0]);
+	g_assert_true(nftables_look(netlink, NFPROTO_IPV4, "t2", &tables[0], &error));
+	g_assert_true(nftables_look(netlink, NFPROTO_IPV4, "t3", &tables[1], &error));
+	g_assert_true(tables[0].handle && tables[1].handle > tables[0].handle && !tables[0].dormant);
+	g_assert_true(nftables_look(netlink, NFPROTO_IPV4, "none", &tables[0], &error) && !tables[0].handle);
 	g_assert_true(nftables_generation(netlink, &after, &error));
 	g_assert_cmpuint(after, ==, before + 1);
 
