@@ -68,14 +68,15 @@ def ask_for_sample(meter):
 
 def descriptors(pid):
     """What a process holds open, without what differs from one to the next: {kind: how many}."""
-    found = collections.Counter()
+    found, own = collections.Counter(), os.readlink(f"/proc/{pid}/ns/net")
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
             # of a file of /proc: the kernel forgets its name now and then
             target = os.readlink(f"/proc/{pid}/fd/{fd}").replace("netstat (deleted)", "netstat")
         except FileNotFoundError:
             continue
-        found[target.split(":")[0] if ":[" in target else os.path.basename(target)] += 1
+        kind = target.split(":")[0] if ":[" in target else os.path.basename(target)
+        found["own net" if target == own else kind] += 1
     return found
 
 
