@@ -4,6 +4,7 @@
  */
 #include "kernel/bpffs.h"
 
+#include "kernel/lock.h"
 #include "kernel/netns.h"
 #include "kernel/nftbatch.h"
 
@@ -20,8 +21,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define LOCK_PAUSE_US 10000
-#define LOCK_TRIES 1000
+#define LOCK_PATIENCE_US 10000000
 
 static bool fail(GError **error, const char *what, const char *remedy)
 {
@@ -54,17 +54,11 @@ int bpffs_lock(const char *directory, GError **error)
 		fail(error, directory, "");
 		return -1;
 	}
-	for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
-		if (errno == EWOULDBLOCK && i < LOCK_TRIES) {
-			g_usleep(LOCK_PAUSE_US);
-			continue;
-		}
-		fail(error, directory, errno == EWOULDBLOCK ? " (another process has held it for 10 seconds: fuser(1) tells which)" :
-		                                              "");
-		close(fd);
-		return -1;
-	}
-	return fd;
+	if (lock_wait(fd, g_get_monotonic_time() + LOCK_PATIENCE_US))
+		return fd;
+	fail(error, directory, errno == EWOULDBLOCK ? " (another process has held it for 10 seconds: fuser(1) tells which)" : "");
+	close(fd);
+	return -1;
 }
 
 void bpffs_unlock(int lock)

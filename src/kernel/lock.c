@@ -12,7 +12,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define PATIENCE 20 /* tries, a millisecond apart: whoever asks for the lock has it for a moment */
+#define POLL_US 1000
+#define PATIENCE_US (20 * POLL_US) /* whoever asks for the lock has it for a moment */
 
 struct holder {
 	char pid[24]; /* "" where it is not known yet */
@@ -41,16 +42,15 @@ static bool set_failed(const char *path, GError **error)
 	return false;
 }
 
-static int lock_patiently(int fd)
+bool lock_wait(int fd, int64_t deadline_us)
 {
-	for (unsigned i = 1; i < PATIENCE; i++) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return 0;
-		if (errno != EWOULDBLOCK)
-			return -1;
-		g_usleep(1000);
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EINTR && (errno != EWOULDBLOCK || g_get_monotonic_time() >= deadline_us))
+			return false;
+		if (errno == EWOULDBLOCK)
+			g_usleep(POLL_US);
 	}
-	return flock(fd, LOCK_EX | LOCK_NB);
+	return true;
 }
 
 int lock_take(const char *path, GError **error)
@@ -62,7 +62,7 @@ int lock_take(const char *path, GError **error)
 		set_failed(path, error);
 		return -1;
 	}
-	if (lock_patiently(fd) == 0) {
+	if (lock_wait(fd, g_get_monotonic_time() + PATIENCE_US)) {
 		int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
 
 		if (ftruncate(fd, 0) == 0 && pwrite(fd, pid, length, 0) == length)

@@ -4,20 +4,20 @@
  */
 #include "kernel/xtlock.h"
 
+#include "kernel/lock.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define OWN_LOCK "/run/xtables.lock"
 #define L3_AGENT "neutron-l3-agent"
 #define WORDS 3                 /* of a command line that are looked at: the interpreter, its option, the script */
-#define POLL_US 5000
 #define PID_INIT_INO 0xEFFFFFFC /* the PID namespace of the host: include/linux/proc_ns.h, PROC_PID_INIT_INO */
 
 struct file {
@@ -164,20 +164,13 @@ static GPtrArray *open_files(const char *configured, GError **error)
 
 static bool lock_file(const struct file *file, int64_t deadline_us, GError **error)
 {
-	while (flock(file->fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR) {
-			g_set_error(error, XTLOCK_ERROR, XTLOCK_ERROR_UNKNOWN, "cannot lock %s: %s", file->path,
-			            g_strerror(errno));
-			return false;
-		}
-		if (g_get_monotonic_time() >= deadline_us) {
-			g_set_error(error, XTLOCK_ERROR, XTLOCK_ERROR_HELD, "the lock of legacy tables %s is held by others",
-			            file->path);
-			return false;
-		}
-		g_usleep(POLL_US);
-	}
-	return true;
+	if (lock_wait(file->fd, deadline_us))
+		return true;
+	if (errno == EWOULDBLOCK)
+		g_set_error(error, XTLOCK_ERROR, XTLOCK_ERROR_HELD, "the lock of legacy tables %s is held by others", file->path);
+	else
+		g_set_error(error, XTLOCK_ERROR, XTLOCK_ERROR_UNKNOWN, "cannot lock %s: %s", file->path, g_strerror(errno));
+	return false;
 }
 
 struct xtlock *xtlock_take(const char *configured, unsigned timeout_ms, GError **error)
