@@ -9,8 +9,6 @@
 #include "kernel/nftbatch.h"
 
 #include <libnftnl/rule.h>
-#include <libnftnl/udata.h>
-#include <string.h>
 
 #define CHAIN "prerouting"
 
@@ -36,14 +34,11 @@ struct found {
 	const char *comment;
 };
 
-/* The comment is one attribute: type, length, text with its NUL (libnftnl/udata.h). */
 static bool take_rule(const struct nftnl_rule *rule, void *data, GError **error)
 {
 	struct found *found = data;
-	size_t size = strlen(found->comment) + 1;
-	uint32_t length = 0;
-	const uint8_t *comment = nftnl_rule_get_data(rule, NFTNL_RULE_USERDATA, &length);
-	bool ours = comment && length == size + 2 && comment[0] == NFTNL_UDATA_RULE_COMMENT && !memcmp(comment + 2, found->comment, size);
+	char comment[NFTRULE_COMMENT_SIZE];
+	bool ours = g_str_equal(nftrule_comment(rule, comment), found->comment);
 
 	found->ours += ours;
 	found->others += !ours;

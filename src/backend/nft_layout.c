@@ -22,7 +22,6 @@
 #include "core/plan.h"
 
 #include <libnftnl/rule.h>
-#include <libnftnl/udata.h>
 #include <string.h>
 
 /* ---- sets ---- */
@@ -326,18 +325,6 @@ static void add_class_rules(struct nft_layout *layout, const struct plan *plan, 
 	}
 }
 
-static const char *rule_comment(const struct nftnl_rule *rule, char *buffer, size_t size)
-{
-	uint32_t length = 0;
-	const uint8_t *data = nftnl_rule_get_data(rule, NFTNL_RULE_USERDATA, &length);
-
-	/* one attribute: type, length, text with its NUL */
-	if (!data || length < 3 || data[0] != NFTNL_UDATA_RULE_COMMENT || data[1] != length - 2)
-		return "";
-	g_strlcpy(buffer, (const char *)data + 2, MIN(size, (size_t)data[1]));
-	return buffer;
-}
-
 static int compare_chain(const void *a, const void *b)
 {
 	return strcmp(nftnl_rule_get_str(*(struct nftnl_rule *const *)a, NFTNL_RULE_CHAIN),
@@ -347,14 +334,14 @@ static int compare_chain(const void *a, const void *b)
 char *nft_rules_digest(GPtrArray *rules)
 {
 	g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
-	char comment[256];
+	char buffer[NFTRULE_COMMENT_SIZE];
 
 	g_ptr_array_sort(rules, compare_chain); /* stable: the order inside a chain stays */
 	for (unsigned i = 0; i < rules->len; i++) {
-		const char *chain = nftnl_rule_get_str(rules->pdata[i], NFTNL_RULE_CHAIN);
+		const char *chain = nftnl_rule_get_str(rules->pdata[i], NFTNL_RULE_CHAIN), *comment;
 
 		g_checksum_update(sum, (const guchar *)chain, strlen(chain) + 1);
-		rule_comment(rules->pdata[i], strcpy(comment, ""), sizeof comment);
+		comment = nftrule_comment(rules->pdata[i], buffer);
 		g_checksum_update(sum, (const guchar *)comment, strlen(comment) + 1);
 	}
 	return g_strndup(g_checksum_get_string(sum), 16);

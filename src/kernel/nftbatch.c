@@ -335,6 +335,18 @@ struct nftnl_rule *nftrule_new(const char *chain, const char *comment)
 	return rule;
 }
 
+/* One attribute: type, length, text with its NUL (libnftnl/udata.h). */
+const char *nftrule_comment(const struct nftnl_rule *rule, char buffer[NFTRULE_COMMENT_SIZE])
+{
+	uint32_t length = 0;
+	const uint8_t *data = nftnl_rule_get_data(rule, NFTNL_RULE_USERDATA, &length);
+
+	if (!data || length < 3 || data[0] != NFTNL_UDATA_RULE_COMMENT || data[1] != length - 2)
+		return "";
+	g_strlcpy(buffer, (const char *)data + 2, MIN((size_t)NFTRULE_COMMENT_SIZE, (size_t)data[1]));
+	return buffer;
+}
+
 static struct nftnl_expr *add_expr(struct nftnl_rule *rule, const char *name)
 {
 	struct nftnl_expr *expr = nftnl_expr_alloc(name);

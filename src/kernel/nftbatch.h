@@ -67,6 +67,9 @@ enum nftbatch_field { NFTBATCH_SADDR = 12, NFTBATCH_DADDR = 16 }; /* offset in t
 
 /* comment (at most 127 bytes) shows behind the rule in `nft list`. */
 struct nftnl_rule *nftrule_new(const char *chain, const char *comment);
+/* What nftrule_new() was given, in buffer of that size; "" if the rule has none. */
+#define NFTRULE_COMMENT_SIZE 256
+const char *nftrule_comment(const struct nftnl_rule *rule, char buffer[NFTRULE_COMMENT_SIZE]);
 void nftrule_match_device(struct nftnl_rule *rule, const char *name, bool as_prefix);
 void nftrule_match_address(struct nftnl_rule *rule, enum nftbatch_field field, uint32_t address);
 void nftrule_match_set(struct nftnl_rule *rule, enum nftbatch_field field, const char *set, bool inverted);
