@@ -234,12 +234,12 @@ static struct bpf_object *load_first(enum ebpf_place wanted, enum ebpf_place *pl
 	return object;
 }
 
-static void take_fds(struct ebpf_maps *maps)
+void ebpf_take_fds(const struct bpf_object *object, const char *const *maps, unsigned n, int *fds)
 {
-	for (unsigned i = 0; i < EBPF_MAPS; i++) {
-		if (maps->fds[i] >= 0)
-			close(maps->fds[i]);
-		maps->fds[i] = dup(bpf_object__find_map_fd_by_name(maps->object, names[i]));
+	for (unsigned i = 0; i < n; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+		fds[i] = dup(bpf_object__find_map_fd_by_name(object, maps[i]));
 	}
 }
 
@@ -377,7 +377,7 @@ bool ebpf_maps_load(struct ebpf_maps **maps, enum ebpf_place wanted, GError **er
 	(*maps)->lock = lock;
 	(*maps)->object = object;
 	(*maps)->place = place;
-	take_fds(*maps);
+	ebpf_take_fds(object, names, EBPF_MAPS, (*maps)->fds);
 	unpin_other(place);
 	return take_over(*maps, error);
 failed:

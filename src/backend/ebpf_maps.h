@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The maps and programs of bpf/meter.bpf.c and bpf/rule.bpf.c, and their pins: EBPF_PINS/MAP, and a link EBPF_PINS/link-COOKIE for each router
- * that counts.  The pins are what lives while no agent runs.
+ * The maps and programs of bpf/meter.bpf.c and bpf/rule.bpf.c, and their pins: EBPF_PINS/MAP, and a link
+ * EBPF_PINS/link-COOKIE for each router that counts.  The pins are what lives while no agent runs.
  *
  * All functions fail with BACKEND_ERROR.
  */
@@ -55,6 +55,9 @@ bool ebpf_refuse(GError **error, const char *format, ...);
  * last words are in the error; what the programs are for and which kernel they need is there, too. */
 bool ebpf_load(struct bpf_object *object, enum ebpf_place place, const char *told, const char *what, const char *needs,
                GError **error);
+
+/* Descriptors of its n maps by their names; what is in fds is closed, but for -1. */
+void ebpf_take_fds(const struct bpf_object *object, const char *const *maps, unsigned n, int *fds);
 
 void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */
 

@@ -124,16 +124,7 @@ static bool load(struct ebpf_maps *maps, GError **error)
 	if (!skeleton) {
 		ebpf_refuse(error, "the programs of this build cannot be read");
 	} else if (ebpf_load(skeleton->obj, maps->place, "sent_start", "sent packets", "kernel 6.4", error)) {
-		const struct bpf_map *of[SENT_MAPS] = {
-			skeleton->maps.sent_start_prog, skeleton->maps.sent_done_prog, skeleton->maps.sent_seen,
-			skeleton->maps.sent_told, skeleton->maps.sent_waits, skeleton->maps.sent_sending,
-		};
-
-		for (unsigned i = 0; i < SENT_MAPS; i++) {
-			if (sent->fds[i] >= 0)
-				close(sent->fds[i]);
-			sent->fds[i] = dup(bpf_map__fd(of[i]));
-		}
+		ebpf_take_fds(skeleton->obj, map_names, SENT_MAPS, sent->fds);
 		sent->skeleton = skeleton;
 		maps->sent = sent;
 		return true;

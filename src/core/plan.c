@@ -78,8 +78,8 @@ static bool is_same_range(const struct class_range *a, const struct class_range 
 
 bool plan_is_same(const struct plan *a, const struct plan *b)
 {
-	bool same = a->gateway == b->gateway && a->out_sent == b->out_sent && a->meters->len == b->meters->len && a->local->len == b->local->len &&
-	            a->ranges->len == b->ranges->len;
+	bool same = a->gateway == b->gateway && a->out_sent == b->out_sent && a->meters->len == b->meters->len &&
+	            a->local->len == b->local->len && a->ranges->len == b->ranges->len;
 
 	for (unsigned i = 0; same && i < a->meters->len; i++)
 		same = is_same_meter(&g_array_index(a->meters, struct planned_meter, i),
