@@ -65,7 +65,7 @@ static bool load_maps(struct ebpf *ebpf, GError **error)
 
 	if (!bpffs_mount(EBPF_FS, error))
 		return false;
-	if (ebpf->maps && ebpf->maps->object)
+	if (ebpf->maps && ebpf_maps_are_loaded(ebpf->maps))
 		return true;
 	lock = bpffs_lock(EBPF_TOP, error);
 	if (lock < 0)

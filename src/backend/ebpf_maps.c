@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See ebpf_maps.h.  The skeletons have the programs as bpf/meter.bpf.c and bpf/rule.bpf.c were compiled when fipmeter was built;
- * libbpf fits them to this kernel, and takes the maps that are pinned already.  Programs of two kinds cannot be in one map:
- * `programs` has two names.
+ * See ebpf_maps.h.
  */
 #include "backend/ebpf_maps.h"
 
+#include "backend/ebpf_programs.h"
 #include "backend/ebpf_sent.h"
-#include "bpf/meter.skel.h"
-#include "bpf/rule.skel.h"
 #include "kernel/bpffs.h"
 
 #include <bpf/bpf.h>
@@ -20,15 +17,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PROGRAM_NETFILTER 32  /* BPF_PROG_TYPE_NETFILTER and BPF_NETFILTER of linux/bpf.h, kernel 6.4 */
-#define ATTACH_NETFILTER 45
-#define LOG_SIZE (1 << 20)
-#define COUNT "meter_count" /* the programs, in either object */
-#define HOOK "meter_hook"
 #define STOCK_TRIES 500
 #define STOCK_PAUSE_US 2000
 
-static const char *const names[EBPF_MAPS] = { "programs", "routers", "classes", "addresses", "prefixes", "counters" };
+const char *const ebpf_map_names[EBPF_MAPS] = { "programs", "routers", "classes", "addresses", "prefixes", "counters" };
 static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_CLASSES, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
 
 bool ebpf_refuse(GError **error, const char *format, ...)
@@ -54,16 +46,9 @@ static bool as_ours(GError **error)
 	return false;
 }
 
-static char *pin_named(enum ebpf_place place, const char *map)
+static char *pin_of(enum ebpf_place place, enum ebpf_map map)
 {
-	bool other = place == EBPF_PLACE_RULE && g_str_equal(map, names[EBPF_PROGRAMS]);
-
-	return g_strconcat(EBPF_PINS "/", map, other ? "_rule" : "", NULL);
-}
-
-static char *pin_of(enum ebpf_place place, unsigned map)
-{
-	return pin_named(place, names[map]);
+	return ebpf_pin_of(place, ebpf_map_names[map]);
 }
 
 /* ---- opening ---- */
@@ -75,7 +60,10 @@ void ebpf_maps_close(struct ebpf_maps *maps)
 	for (unsigned i = 0; i < EBPF_MAPS; i++)
 		if (maps->fds[i] >= 0)
 			close(maps->fds[i]);
-	bpf_object__close(maps->object);
+	if (maps->count >= 0)
+		close(maps->count);
+	if (maps->hook >= 0)
+		close(maps->hook);
 	ebpf_sent_close(maps->sent);
 	if (maps->lock >= 0)
 		close(maps->lock);
@@ -88,7 +76,7 @@ static struct ebpf_maps *maps_new(void)
 
 	for (unsigned i = 0; i < EBPF_MAPS; i++)
 		maps->fds[i] = -1;
-	maps->lock = -1;
+	maps->count = maps->hook = maps->lock = -1;
 	return maps;
 }
 
@@ -146,106 +134,11 @@ void ebpf_maps_unpin(void)
 	rmdir(EBPF_TOP);
 }
 
-/* ---- loading ---- */
+/* ---- programs ---- */
 
-/* The verifier's last words. */
-static char *last_line(const char *log)
+bool ebpf_maps_are_loaded(const struct ebpf_maps *maps)
 {
-	g_auto(GStrv) lines = g_strsplit(log, "\n", -1);
-
-	for (unsigned i = g_strv_length(lines); i > 0; i--)
-		if (*lines[i - 1] && !g_str_has_prefix(lines[i - 1], "processed "))
-			return g_strconcat(": ", lines[i - 1], NULL);
-	return g_strdup("");
-}
-
-static int program_named(const struct bpf_object *object, const char *name)
-{
-	return bpf_program__fd(bpf_object__find_program_by_name(object, name));
-}
-
-bool ebpf_load(struct bpf_object *object, enum ebpf_place place, const char *told, const char *what, const char *needs,
-               GError **error)
-{
-	g_autofree char *log = g_malloc0(LOG_SIZE), *reason = NULL;
-	struct bpf_map *map;
-
-	bpf_object__for_each_map(map, object) {
-		g_autofree char *pin = pin_named(place, bpf_map__name(map));
-
-		bpf_map__set_pin_path(map, pin);
-	}
-	bpf_program__set_log_buf(bpf_object__find_program_by_name(object, told), log, LOG_SIZE);
-	if (bpf_object__load(object) == 0)
-		return true;
-	reason = last_line(log);
-	return ebpf_refuse(error, "the kernel does not take our programs for %s%s (%s with BTF is needed)", what, reason, needs);
-}
-
-static struct bpf_object *open_object(enum ebpf_place place)
-{
-	size_t size;
-	const void *bytes = place == EBPF_PLACE_RULE ? rule_bpf__elf_bytes(&size) : meter_bpf__elf_bytes(&size);
-	struct bpf_object *object;
-	struct bpf_program *program;
-
-	libbpf_set_print(NULL);
-	object = bpf_object__open_mem(bytes, size, NULL);
-	if (!object || place == EBPF_PLACE_RULE)
-		return object;
-	bpf_object__for_each_program(program, object) {
-		bpf_program__set_type(program, PROGRAM_NETFILTER);
-		bpf_program__set_expected_attach_type(program, ATTACH_NETFILTER);
-	}
-	return object;
-}
-
-static struct bpf_object *load_object(enum ebpf_place place, GError **error)
-{
-	struct bpf_object *object = open_object(place);
-	bool link = place == EBPF_PLACE_LINK;
-
-	if (!object) {
-		ebpf_refuse(error, "the programs of this build cannot be read");
-		return NULL;
-	}
-	if (ebpf_load(object, place, COUNT, link ? "a netfilter link" : "a rule", link ? "kernel 6.4" : "kernel 5.14", error))
-		return object;
-	bpf_object__close(object);
-	return NULL;
-}
-
-/* The first that does of those that are wanted, and which one that is. */
-static struct bpf_object *load_first(enum ebpf_place wanted, enum ebpf_place *place, GError **error)
-{
-	g_autoptr(GError) first = NULL;
-	struct bpf_object *object;
-
-	*place = wanted == EBPF_PLACE_AUTO ? EBPF_PLACE_LINK : wanted;
-	object = load_object(*place, &first);
-	if (!object && wanted == EBPF_PLACE_AUTO) {
-		*place = EBPF_PLACE_RULE;
-		object = load_object(*place, error);
-		if (!object)
-			g_prefix_error(error, "%s; ", first->message);
-	} else if (!object) {
-		g_propagate_error(error, g_steal_pointer(&first));
-	}
-	return object;
-}
-
-void ebpf_take_fds(const struct bpf_object *object, const char *const *maps, unsigned n, int *fds)
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (fds[i] >= 0)
-			close(fds[i]);
-		fds[i] = dup(bpf_object__find_map_fd_by_name(object, maps[i]));
-	}
-}
-
-int ebpf_maps_hook(const struct ebpf_maps *maps)
-{
-	return program_named(maps->object, HOOK);
+	return maps->hook >= 0;
 }
 
 uint32_t ebpf_maps_programs(const struct ebpf_maps *maps)
@@ -259,9 +152,7 @@ uint32_t ebpf_maps_programs(const struct ebpf_maps *maps)
 /* One write: each packet is counted by the old program or by the new one. */
 static bool take_over(const struct ebpf_maps *maps, GError **error)
 {
-	int program = program_named(maps->object, COUNT);
-
-	return ebpf_put(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &program, EBPF_ANY, error);
+	return ebpf_put(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &maps->count, EBPF_ANY, error);
 }
 
 /* What another version has pinned counts on by its own layout, and is read by that version alone. */
@@ -286,7 +177,7 @@ bool ebpf_maps_count(const struct ebpf_maps *maps)
 
 	if (ebpf_get(maps, EBPF_PROGRAMS, &(uint32_t){ 0 }, &number))
 		return true;
-	if (maps->object)
+	if (ebpf_maps_are_loaded(maps))
 		take_over(maps, NULL);
 	return false;
 }
@@ -323,9 +214,9 @@ static bool mount_again(struct ebpf_maps *maps)
 	maps->lock = -1;
 	if (!bpffs_mount(EBPF_FS, NULL))
 		return false;
-	if (maps->object)
+	if (ebpf_maps_are_loaded(maps))
 		maps->lock = hold_pins(NULL);
-	return !maps->object || maps->lock >= 0;
+	return !ebpf_maps_are_loaded(maps) || maps->lock >= 0;
 }
 
 bool ebpf_maps_keep(struct ebpf_maps *maps)
@@ -355,30 +246,28 @@ static void unpin_other(enum ebpf_place place)
 
 bool ebpf_maps_load(struct ebpf_maps **maps, enum ebpf_place wanted, GError **error)
 {
-	struct bpf_object *object;
-	enum ebpf_place place;
+	bool were_open;
 	int lock;
 
-	if (*maps && (*maps)->object)
+	if (*maps && ebpf_maps_are_loaded(*maps))
 		return true;
 	lock = hold_pins(error);
 	if (lock < 0 || (!*maps && !ebpf_maps_open(maps, error)))
 		goto failed;
-	if (!*maps)
+	were_open = *maps;
+	if (!were_open) {
 		remove_pins();
-	object = load_first(wanted, &place, error);
-	if (!object) {
-		if (!*maps)
+		*maps = maps_new();
+	}
+	if (!ebpf_programs_take(*maps, wanted, error)) {
+		if (!were_open) {
 			ebpf_maps_unpin();
+			g_clear_pointer(maps, ebpf_maps_close);
+		}
 		goto failed;
 	}
-	if (!*maps)
-		*maps = maps_new();
 	(*maps)->lock = lock;
-	(*maps)->object = object;
-	(*maps)->place = place;
-	ebpf_take_fds(object, names, EBPF_MAPS, (*maps)->fds);
-	unpin_other(place);
+	unpin_other((*maps)->place);
 	return take_over(*maps, error);
 failed:
 	if (lock >= 0)
@@ -406,8 +295,8 @@ bool ebpf_put(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, 
 	if (update(maps->fds[map], key, value, how == EBPF_NEW ? BPF_NOEXIST : BPF_ANY))
 		return true;
 	if (errno == E2BIG || errno == ENOSPC) /* hash, longest-prefix match */
-		return ebpf_refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, names[map], sizes[map]);
-	return ebpf_refuse(error, "%s/%s", EBPF_PINS, names[map]);
+		return ebpf_refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, ebpf_map_names[map], sizes[map]);
+	return ebpf_refuse(error, "%s/%s", EBPF_PINS, ebpf_map_names[map]);
 }
 
 bool ebpf_get(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, void *value)
@@ -418,7 +307,7 @@ bool ebpf_get(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, 
 bool ebpf_drop(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, GError **error)
 {
 	return bpf_map_delete_elem(maps->fds[map], key) == 0 || errno == ENOENT ||
-	       ebpf_refuse(error, "%s/%s", EBPF_PINS, names[map]);
+	       ebpf_refuse(error, "%s/%s", EBPF_PINS, ebpf_map_names[map]);
 }
 
 bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size, void (*take)(const void *key, void *data),
@@ -432,7 +321,7 @@ bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size,
 		memcpy(key, next, key_size);
 		failed = bpf_map_get_next_key(maps->fds[map], key, next);
 	}
-	return errno == ENOENT || ebpf_refuse(error, "%s/%s", EBPF_PINS, names[map]);
+	return errno == ENOENT || ebpf_refuse(error, "%s/%s", EBPF_PINS, ebpf_map_names[map]);
 }
 
 /* What is in a per-CPU map has a value for each processor that there may be. */
@@ -484,7 +373,7 @@ bool ebpf_link_stands(uint64_t cookie)
 bool ebpf_link_make(const struct ebpf_maps *maps, int ns_fd, uint64_t cookie, GError **error)
 {
 	g_autofree char *pin = link_pin(cookie);
-	int link = bpffs_link_prerouting(ns_fd, ebpf_maps_hook(maps), EBPF_PRIORITY, error);
+	int link = bpffs_link_prerouting(ns_fd, maps->hook, EBPF_PRIORITY, error);
 	bool done;
 
 	if (link < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The maps and programs of bpf/meter.bpf.c and bpf/rule.bpf.c, and their pins: EBPF_PINS/MAP, and a link
+ * The maps of bpf/meter.bpf.c and bpf/rule.bpf.c, and the pins: EBPF_PINS/MAP, the programs (ebpf_programs.h), and a link
  * EBPF_PINS/link-COOKIE for each router that counts.  The pins are what lives while no agent runs.
  *
  * All functions fail with BACKEND_ERROR.
@@ -25,14 +25,15 @@ enum ebpf_place {
 	EBPF_PLACE_RULE, /* a rule of nf_tables (ebpf_rule.h) */
 };
 
-struct bpf_object;
+extern const char *const ebpf_map_names[EBPF_MAPS];
 
 struct ebpf_maps {
 	int fds[EBPF_MAPS];
-	enum ebpf_place place;      /* never auto */
-	struct bpf_object *object;  /* our programs; NULL: only the maps are open */
-	int lock;                   /* with our programs: held as long as they are */
-	struct ebpf_sent *sent;     /* see ebpf_sent.h; NULL: not open */
+	enum ebpf_place place;  /* never auto, but before anything is open */
+	int count;              /* this build's program that counts; -1: only the maps are open */
+	int hook;               /* what is called for each packet, and calls the one that counts by the map `programs` */
+	int lock;               /* with our programs: held as long as they are */
+	struct ebpf_sent *sent; /* see ebpf_sent.h; NULL: not open */
 };
 
 /* Opens what is pinned; *maps is NULL where nothing is. */
@@ -42,22 +43,15 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error);
  * process has them: what it knows of them must stay true.  What calls programs from another place counts nothing any more. */
 bool ebpf_maps_load(struct ebpf_maps **maps, enum ebpf_place wanted, GError **error);
 
-/* The program that is to be called; it counts by the one that is in force.  What the map is called in which that one is, so
- * that nothing else is taken for ours: the kernel gives no two maps the same number at a time. */
-int ebpf_maps_hook(const struct ebpf_maps *maps);
-uint32_t ebpf_maps_programs(const struct ebpf_maps *maps); /* 0: it cannot be told */
+bool ebpf_maps_are_loaded(const struct ebpf_maps *maps);
+
+/* What the map is called in which the program is that counts, so that nothing else is taken for ours: the kernel gives no two
+ * maps the same number at a time.  0: it cannot be told. */
+uint32_t ebpf_maps_programs(const struct ebpf_maps *maps);
 
 /* Sets an error: what was to be done, and why it could not be, by errno.  Returns false. */
 G_GNUC_PRINTF(2, 3)
 bool ebpf_refuse(GError **error, const char *format, ...);
-
-/* Loads programs into the kernel, with the maps of that place which are pinned already.  told: the one of which the verifier's
- * last words are in the error; what the programs are for and which kernel they need is there, too. */
-bool ebpf_load(struct bpf_object *object, enum ebpf_place place, const char *told, const char *what, const char *needs,
-               GError **error);
-
-/* Descriptors of its n maps by their names; what is in fds is closed, but for -1. */
-void ebpf_take_fds(const struct bpf_object *object, const char *const *maps, unsigned n, int *fds);
 
 void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */
 

@@ -89,7 +89,7 @@ bool ebpf_rule_make(const struct ebpf_maps *maps, const struct place *place, GEr
 	nftbatch_add_table(batch);
 	nftbatch_add_base_chain(batch, CHAIN, NF_INET_PRE_ROUTING, EBPF_PRIORITY);
 	rule = nftrule_new(CHAIN, comment);
-	nftrule_ask_program(rule, ebpf_maps_hook(maps));
+	nftrule_ask_program(rule, maps->hook);
 	nftbatch_add_rule(batch, rule);
 	nftnl_rule_free(rule);
 	if (commit(batch, place, &missing, error))

@@ -5,6 +5,7 @@
  */
 #include "backend/ebpf_sent.h"
 
+#include "backend/ebpf_programs.h"
 #include "bpf/sent.skel.h"
 #include "kernel/clock.h"
 

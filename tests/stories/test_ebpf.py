@@ -130,17 +130,61 @@ def test_what_somebody_takes_is_made_again_and_told(lab, meter, place):
     meter.command("status")
 
 
+def running(lab, place):
+    """The program that counts, as the kernel numbers it."""
+    number, = pins.dump(lab, f"programs{'_rule' if place == 'rule' else ''}").values()
+    return int.from_bytes(number, "little")
+
+
+def builds(lab):
+    """Of which builds programs are pinned."""
+    return {name.partition("-")[2] for name in lab.sh(["ls", PINS]).stdout.split() if name.startswith("meter_")}
+
+
+def put_another_build(lab, build):
+    """What is pinned is of another build now."""
+    for program in "count", "hook":
+        done = lab.sh(["sh", "-c", f"mv {PINS}/meter_{program}-* {PINS}/meter_{program}-{build}"])
+        assert not done.returncode, done.stderr
+
+
+def test_a_start_of_the_same_build_takes_up_the_program(lab, meter, place):
+    meter.start()
+    first, build = running(lab, place), builds(lab)
+    assert len(build) == 1
+    meter.kill()
+    meter.start()
+    assert running(lab, place) == first and builds(lab) == build
+
+
+def test_a_program_that_counts_into_other_maps_is_not_taken_up(lab, meter, place):
+    """Somebody has put another map into the place of one while no agent ran. What was in the old one is a gap."""
+    meter.start()
+    first = running(lab, place)
+    meter.kill()
+    lab.sh(["sh", "-ec", f"rm {PINS}/counters; bpftool map create {PINS}/counters type percpu_hash key 8 value 32 "
+                         "entries 524288 name counters flags 1"])
+    meter.start()
+    wait_for(lambda: standing(lab, "r1") == {"ebpf"}, "counters in the new map")
+    assert running(lab, place) != first
+    lab.send("far", FIP["a"], proto="udp", count=5, bytes=100)
+    meter.sample()
+    expect(lab, meter.usage(), {(*A, "internet"): (5, 500, 0, 0)})
+    assert gaps(meter, "r1")
+
+
 def test_the_program_is_replaced_in_a_flood_and_no_packet_is_lost_or_counted_twice(lab, meter, place):
-    """Each start puts its own program into the place of the one before, in all routers by one write."""
+    """Each start of another build puts its own program into the place of the one before, in all routers by one write."""
     came = Witness(lab, "r1", f"ip daddr {FIP['a']}")
-    programs_of = f"{PINS}/programs{'_rule' if place == 'rule' else ''}"
     meter.start()
     with stream(lab, "far", FIP["a"], 60_000, 20_000):
         programs = set()
         while len(programs) < 6:
-            programs.add(lab.sh(["bpftool", "map", "dump", "pinned", programs_of]).stdout)
+            programs.add(running(lab, place))
             meter.kill()
+            put_another_build(lab, len(programs))
             meter.start()
+            assert len(builds(lab)) == 1
     meter.sample()
     assert packets(meter.usage_of(FIP["a"]), "in") == came.packets() == 60_000
     assert not gaps(meter, "r1")
