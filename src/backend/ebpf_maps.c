@@ -70,10 +70,21 @@ void ebpf_maps_close(struct ebpf_maps *maps)
 	g_free(maps);
 }
 
-static struct ebpf_maps *maps_new(void)
+/* The number of CPUs is asked for while it may fail: as many values the kernel writes for each counter. */
+static struct ebpf_maps *maps_new(GError **error)
 {
-	struct ebpf_maps *maps = g_new0(struct ebpf_maps, 1);
+	struct ebpf_maps *maps;
+	int cpus;
 
+	libbpf_set_print(NULL);
+	cpus = libbpf_num_possible_cpus();
+	if (cpus < 1) {
+		errno = -cpus;
+		ebpf_refuse(error, "it cannot be told how many CPUs there may be");
+		return NULL;
+	}
+	maps = g_new0(struct ebpf_maps, 1);
+	maps->cpus = cpus;
 	for (unsigned i = 0; i < EBPF_MAPS; i++)
 		maps->fds[i] = -1;
 	maps->count = maps->hook = maps->lock = -1;
@@ -94,7 +105,9 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 	*maps = NULL;
 	if (access(EBPF_PINS, F_OK) < 0)
 		return true;
-	opened = maps_new();
+	opened = maps_new(error);
+	if (!opened)
+		return false;
 	opened->place = place_pinned();
 	for (unsigned i = 0; i < EBPF_MAPS; i++) {
 		g_autofree char *pin = pin_of(opened->place, i);
@@ -257,8 +270,10 @@ bool ebpf_maps_load(struct ebpf_maps **maps, enum ebpf_place wanted, GError **er
 	were_open = *maps;
 	if (!were_open) {
 		remove_pins();
-		*maps = maps_new();
+		*maps = maps_new(error);
 	}
+	if (!*maps)
+		goto failed;
 	if (!ebpf_programs_take(*maps, wanted, error)) {
 		if (!were_open) {
 			ebpf_maps_unpin();
@@ -325,29 +340,26 @@ bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size,
 }
 
 /* What is in a per-CPU map has a value for each processor that there may be. */
-static struct meter_counts *per_cpu(int *count)
+static struct meter_counts *per_cpu(const struct ebpf_maps *maps)
 {
-	*count = libbpf_num_possible_cpus();
-	return g_new0(struct meter_counts, MAX(*count, 1));
+	return g_new0(struct meter_counts, maps->cpus);
 }
 
 bool ebpf_put_counter(const struct ebpf_maps *maps, const struct meter_counter_key *key, GError **error)
 {
-	int count;
-	g_autofree struct meter_counts *values = per_cpu(&count);
+	g_autofree struct meter_counts *values = per_cpu(maps);
 
 	return ebpf_put(maps, EBPF_COUNTERS, key, values, EBPF_NEW, error);
 }
 
 bool ebpf_get_counter(const struct ebpf_maps *maps, const struct meter_counter_key *key, struct meter_counts *sum)
 {
-	int count;
-	g_autofree struct meter_counts *values = per_cpu(&count);
+	g_autofree struct meter_counts *values = per_cpu(maps);
 
 	if (!ebpf_get(maps, EBPF_COUNTERS, key, values))
 		return false;
 	memset(sum, 0, sizeof *sum);
-	for (int i = 0; i < count; i++) {
+	for (int i = 0; i < maps->cpus; i++) {
 		sum->in_bytes += values[i].in_bytes;
 		sum->in_packets += values[i].in_packets;
 		sum->out_bytes += values[i].out_bytes;

@@ -32,6 +32,7 @@ struct ebpf_maps {
 	enum ebpf_place place;  /* never auto, but before anything is open */
 	int count;              /* this build's program that counts; -1: only the maps are open */
 	int hook;               /* what is called for each packet, and calls the one that counts by the map `programs` */
+	int cpus;               /* that there may be */
 	int lock;               /* with our programs: held as long as they are */
 	struct ebpf_sent *sent; /* see ebpf_sent.h; NULL: not open */
 };

@@ -80,7 +80,6 @@ static struct bpf_object *open_object(enum ebpf_place place)
 	struct bpf_object *object;
 	struct bpf_program *program;
 
-	libbpf_set_print(NULL);
 	object = bpf_object__open_mem(code, size, NULL);
 	if (!object || place == EBPF_PLACE_RULE)
 		return object;
