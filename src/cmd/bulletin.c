@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See bulletin.h.  Between two samples a cycle is about few routers, and there may be forty a second: what is told of
- * each router is kept as JSON, and made anew only for those that the cycle was about.
+ * each router is kept as JSON, and made anew only for those that the cycle was about.  It is kept as text: a tree of the
+ * 100,000 floating IPs that a node may have takes ten times the memory.
  */
 #include "cmd/bulletin.h"
 
@@ -26,8 +27,26 @@ struct bulletin {
 	gid_t group;          /* may read; (gid_t)-1: there is no such group */
 	int64_t started_us, sampled_us, kept_us;
 	char *failure, *locks;
-	json_t *routers, *problems;
+	GHashTable *routers; /* namespace -> struct told */
+	json_t *problems;
 };
+
+struct told { /* of a router */
+	char *name;     /* its namespace, as a string of JSON */
+	char *text;     /* an object of JSON, but for the time of its last reading */
+	char *generation;
+	int64_t read_us;
+};
+
+static void told_free(void *data)
+{
+	struct told *told = data;
+
+	free(told->name);
+	free(told->text);
+	g_free(told->generation);
+	g_free(told);
+}
 
 struct bulletin *bulletin_new(const char *netns_dir)
 {
@@ -41,7 +60,7 @@ struct bulletin *bulletin_new(const char *netns_dir)
 	bulletin->started_us = clock_now().utc_us;
 	bulletin->failure = g_strdup("");
 	bulletin->locks = g_strdup("");
-	bulletin->routers = json_object();
+	bulletin->routers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, told_free);
 	bulletin->problems = json_object();
 	directory = g_path_get_dirname(bulletin->path);
 	if (group && chown(directory, (uid_t)-1, group->gr_gid) < 0)
@@ -58,7 +77,7 @@ void bulletin_free(struct bulletin *bulletin)
 	g_free(bulletin->temporary);
 	g_free(bulletin->failure);
 	g_free(bulletin->locks);
-	json_decref(bulletin->routers);
+	g_hash_table_unref(bulletin->routers);
 	json_decref(bulletin->problems);
 	g_free(bulletin);
 }
@@ -123,13 +142,11 @@ char *bulletin_list_command(const char *netns_dir, const char *ns, const struct 
 	return backend->list_outside ? g_strdup(backend->list) : bulletin_command(netns_dir, ns, backend->list);
 }
 
-/* former: what was told of it before, or NULL.  A site that could not be read keeps its last reading. */
-static json_t *router_json(const struct node *node, const struct site *site, const json_t *former)
+/* generation: of its last reading. */
+static json_t *router_json(const struct node *node, const struct site *site, const char *generation)
 {
 	const struct router *router = site->router;
 	g_autofree char *list = bulletin_list_command(node->config->netns_dir, site->ns, site->backend);
-	json_t *generation = site->found ? text_json(site->found->generation ? site->found->generation : "") :
-	                     former ? json_incref(json_object_get(former, "generation")) : json_string("");
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:b, s:o, s:o, s:o, s:s}",
 		"router", router ? router->name : router_name_of(site->ns), "namespace", site->ns,
@@ -137,45 +154,52 @@ static json_t *router_json(const struct node *node, const struct site *site, con
 		"role", role_of(site), "dvr", router && router->dvr,
 		"gateway", address_json(router ? router->gateway : 0),
 		"gateway_served", router && router->gateway_served, "floating", floating_json(router),
-		"list_command", text_json(list), "generation", generation,
+		"list_command", text_json(list), "generation", text_json(generation),
 		"basis", basis_name(site->plan ? plan_basis(site->plan, site->backend->basis) : site->backend->basis));
 }
 
-/* True if something else than the time of its last reading is new. */
+/* The text of a JSON value, which it frees; NULL if there is none (a name that is not UTF-8).  The caller frees it. */
+static char *text_of(json_t *value)
+{
+	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+
+	json_decref(value);
+	return text;
+}
+
+/* A site that could not be read keeps its last reading.  True if something else than the time of that is new. */
 static bool tell_router(const struct node *node, const struct site *site)
 {
-	json_t *routers = node->bulletin->routers, *former = json_object_get(routers, site->ns);
-	json_t *told = router_json(node, site, former), *read = json_object_get(former, "last_reading");
+	GHashTable *routers = node->bulletin->routers;
+	const struct told *former = g_hash_table_lookup(routers, site->ns);
+	struct told *told = g_new0(struct told, 1);
 	bool is_new;
 
-	json_object_set_new(told, "last_reading", read ? json_incref(read) : json_integer(0));
-	is_new = !json_equal(told, former);
-	if (site->found)
-		json_object_set_new(told, "last_reading", json_integer(site->found->at.utc_us));
-	json_object_set_new(routers, site->ns, told);
+	told->generation = g_strdup(site->found ? site->found->generation : former ? former->generation : NULL);
+	told->read_us = site->found ? site->found->at.utc_us : former ? former->read_us : 0;
+	told->name = text_of(json_string(site->ns));
+	told->text = text_of(router_json(node, site, told->generation ? told->generation : ""));
+	is_new = !former || g_strcmp0(told->text, former->text);
+	g_hash_table_replace(routers, g_strdup(site->ns), told);
 	return is_new;
 }
 
 /* ---- what is told of the node ---- */
 
+static gboolean is_gone(void *ns, void *told, void *node)
+{
+	const struct site *site = g_hash_table_lookup(((const struct node *)node)->sites, ns);
+
+	return !site || site->gone;
+}
+
 static bool tell_routers(const struct node *node)
 {
 	bool is_new = false;
-	const char *ns;
-	json_t *told;
-	void *next;
 
 	for (unsigned i = 0; i < node->turn->len; i++)
 		is_new |= tell_router(node, node->turn->pdata[i]);
-	json_object_foreach_safe(node->bulletin->routers, next, ns, told) {
-		const struct site *site = g_hash_table_lookup(node->sites, ns);
-
-		if (site && !site->gone)
-			continue;
-		json_object_del(node->bulletin->routers, ns);
-		is_new = true;
-	}
-	return is_new;
+	return g_hash_table_foreach_remove(node->bulletin->routers, is_gone, (void *)node) > 0 || is_new;
 }
 
 static bool tell_problems(const struct node *node)
@@ -246,18 +270,56 @@ static const char *ebpf_stands(const struct node *node)
 	return backend && backend->stands ? backend->stands : "";
 }
 
-static json_t *bulletin_json(const struct node *node)
+static json_t *head_json(const struct node *node)
 {
 	const struct bulletin *bulletin = node->bulletin;
 
-	return json_pack("{s:o, s:i, s:s, s:I, s:i, s:o, s:o, s:s, s:I, s:I, s:o, s:b, s:o, s:s, s:O, s:O}",
+	return json_pack("{s:o, s:i, s:s, s:I, s:i, s:o, s:o, s:s, s:I, s:I, s:o, s:b, s:o, s:s, s:O}",
 		"node", text_json(node->name), "pid", (int)getpid(), "version", FIPMETER_VERSION,
 		"started", (json_int_t)bulletin->started_us, "interval_s", node->config->interval_s,
 		"netns_dir", text_json(node->config->netns_dir), "state_dir", text_json(node->config->state_dir),
 		"backend", node->usual->name, "sampled", (json_int_t)bulletin->sampled_us,
 		"kept", (json_int_t)bulletin->kept_us, "failure", text_json(bulletin->failure),
 		"events", node->watch != NULL, "locks", text_json(bulletin->locks), "ebpf", ebpf_stands(node),
-		"problems", bulletin->problems, "routers", bulletin->routers);
+		"problems", bulletin->problems);
+}
+
+/* Opens an object of JSON again at its end. */
+static void append_open(GString *text, const char *object)
+{
+	g_string_append_len(text, object, (gssize)strlen(object) - 1);
+}
+
+/* By name. */
+static void append_routers(GString *text, GHashTable *routers)
+{
+	GList *names = g_list_sort(g_hash_table_get_keys(routers), (GCompareFunc)strcmp);
+	const char *comma = "";
+
+	for (const GList *each = names; each; each = each->next) {
+		const struct told *told = g_hash_table_lookup(routers, each->data);
+
+		if (!told->name || !told->text)
+			continue;
+		g_string_append_printf(text, "%s%s:", comma, told->name);
+		append_open(text, told->text);
+		g_string_append_printf(text, ",\"last_reading\":%" G_GINT64_FORMAT "}", told->read_us);
+		comma = ",";
+	}
+	g_list_free(names);
+}
+
+static char *bulletin_text_of(const struct node *node)
+{
+	char *head = text_of(head_json(node));
+	GString *text = g_string_new(NULL);
+
+	append_open(text, head);
+	free(head);
+	g_string_append(text, ",\"routers\":{");
+	append_routers(text, node->bulletin->routers);
+	g_string_append(text, "}}");
+	return g_string_free(text, FALSE);
 }
 
 /* ---- writing ---- */
@@ -285,12 +347,10 @@ static bool fill(const struct bulletin *bulletin, const char *text, GError **err
 }
 
 /* Not synced to a disk: after a crash of the machine no agent runs and nobody asks. */
-static bool write_file(const struct bulletin *bulletin, json_t *told, GError **error)
+static bool write_file(const struct bulletin *bulletin, const char *text, GError **error)
 {
-	char *text = json_dumps(told, JSON_COMPACT);
 	bool done = fill(bulletin, text, error);
 
-	free(text);
 	if (done && rename(bulletin->temporary, bulletin->path) < 0) {
 		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", bulletin->path,
 		            g_strerror(errno));
@@ -305,7 +365,7 @@ void bulletin_post(struct node *node, const GError *failure)
 {
 	struct bulletin *bulletin = node->bulletin;
 	g_autoptr(GError) error = NULL;
-	json_t *told;
+	g_autofree char *text = NULL;
 	bool is_new;
 
 	if (!bulletin)
@@ -318,10 +378,9 @@ void bulletin_post(struct node *node, const GError *failure)
 		bulletin->kept_us = failure ? bulletin->kept_us : bulletin->sampled_us;
 		tell_locks(node);
 	}
-	told = bulletin_json(node);
-	if (!write_file(bulletin, told, &error))
+	text = bulletin_text_of(node);
+	if (!write_file(bulletin, text, &error))
 		node_complain(node, "what `fipmeter status` reads", error->message);
-	json_decref(told);
 }
 
 /* ---- reading ---- */

@@ -141,7 +141,7 @@ void ledger_state_clear(struct ledger_state *state)
 	g_clear_pointer(&state->coverage, g_ptr_array_unref);
 }
 
-static void take_meter(struct ledger *ledger, const struct meter *loaded)
+static void take_meter(struct ledger *ledger, struct meter *loaded)
 {
 	struct books *books = books_of(ledger, loaded->of->ns);
 
@@ -150,7 +150,7 @@ static void take_meter(struct ledger *ledger, const struct meter *loaded)
 		books->generation = generation_ref(loaded->of);
 	}
 	loaded->of->catchup = true;
-	g_hash_table_add(books->meters, meter_copy(loaded));
+	g_hash_table_add(books->meters, loaded);
 }
 
 void ledger_set_interval(struct ledger *ledger, int64_t interval_us)
@@ -161,6 +161,8 @@ void ledger_set_interval(struct ledger *ledger, int64_t interval_us)
 struct ledger *ledger_new(const char *node, const char *boot, int64_t interval_us, struct ledger_state *state)
 {
 	struct ledger *ledger = g_new0(struct ledger, 1);
+	g_autofree struct meter **meters = NULL;
+	size_t n;
 
 	ledger->node = g_strdup(node);
 	ledger->boot = g_strdup(boot);
@@ -169,8 +171,9 @@ struct ledger *ledger_new(const char *node, const char *boot, int64_t interval_u
 	ledger->coverage = g_hash_table_new_full(coverage_hash, coverage_equal, (GDestroyNotify)coverage_free, NULL);
 	ledger->next_meter = ledger->first_own_meter = state->next_meter;
 	ledger->next_coverage = state->next_coverage;
-	for (unsigned i = 0; i < state->meters->len; i++)
-		take_meter(ledger, state->meters->pdata[i]);
+	meters = (struct meter **)g_ptr_array_steal(state->meters, &n);
+	for (size_t i = 0; i < n; i++)
+		take_meter(ledger, meters[i]);
 	ledger->inherited = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	for (unsigned i = 0; i < state->coverage->len; i++) {
 		const struct coverage *row = state->coverage->pdata[i];

@@ -26,7 +26,6 @@ struct netlink {
 	int bus;
 	uint32_t portid, seq;
 	int refusal; /* errno of the last one */
-	char *buffer;
 };
 
 /* What is waited for, and what came of it. */
@@ -37,6 +36,7 @@ struct wait {
 	unsigned acks, wanted;
 	bool batch, interrupted, overrun;
 	uint32_t failed_seq;
+	char *buffer; /* BUFFER_SIZE; on the stack, as one for each of thousands of sockets would fill the memory and the caches */
 };
 
 enum step { STEP_MORE, STEP_DONE, STEP_FAILED };
@@ -135,7 +135,6 @@ struct netlink *netlink_open(int ns_fd, int bus, GError **error)
 	netlink->socket = opening.socket;
 	netlink->bus = bus;
 	netlink->portid = mnl_socket_get_portid(opening.socket);
-	netlink->buffer = g_malloc(BUFFER_SIZE);
 	return netlink;
 }
 
@@ -144,18 +143,19 @@ void netlink_close(struct netlink *netlink)
 	if (!netlink)
 		return;
 	mnl_socket_close(netlink->socket);
-	g_free(netlink->buffer);
 	g_free(netlink);
 }
 
 /* ---- sending ---- */
 
+/* What is longer than the buffer is thrown away with it. */
 static void drain(struct netlink *netlink)
 {
+	char first;
 	ssize_t got;
 
 	do
-		got = recv(mnl_socket_get_fd(netlink->socket), netlink->buffer, BUFFER_SIZE, MSG_DONTWAIT);
+		got = recv(mnl_socket_get_fd(netlink->socket), &first, sizeof first, MSG_DONTWAIT);
 	while (got >= 0 || errno == EINTR || errno == ENOBUFS);
 }
 
@@ -283,10 +283,10 @@ static enum step take_message(struct netlink *netlink, const struct nlmsghdr *he
 }
 
 /* Receives one datagram, from the kernel and whole.  Returns its length; -1 with *number set on failure. */
-static ssize_t receive(struct netlink *netlink, int flags, int *number)
+static ssize_t receive(struct netlink *netlink, char *buffer, int flags, int *number)
 {
 	struct sockaddr_nl from = { 0 };
-	struct iovec iov = { .iov_base = netlink->buffer, .iov_len = BUFFER_SIZE };
+	struct iovec iov = { .iov_base = buffer, .iov_len = BUFFER_SIZE };
 	struct msghdr msg = { .msg_name = &from, .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t got;
 
@@ -309,7 +309,7 @@ bool netlink_message_fits(const struct nlmsghdr *header, int left)
 
 static enum step take_datagram(struct netlink *netlink, ssize_t length, struct wait *wait, GError **error)
 {
-	const struct nlmsghdr *header = (const struct nlmsghdr *)netlink->buffer;
+	const struct nlmsghdr *header = (const struct nlmsghdr *)wait->buffer;
 	enum step step = STEP_MORE;
 	int left = (int)length;
 
@@ -348,7 +348,7 @@ static bool wait_for(struct netlink *netlink, struct wait *wait, GError **error)
 
 	while (step == STEP_MORE) {
 		int number;
-		ssize_t got = receive(netlink, may_be_all(wait) ? MSG_DONTWAIT : 0, &number);
+		ssize_t got = receive(netlink, wait->buffer, may_be_all(wait) ? MSG_DONTWAIT : 0, &number);
 
 		step = got >= 0 ? take_datagram(netlink, got, wait, error) :
 		                  take_failure(netlink, number, wait, error);
@@ -359,7 +359,8 @@ static bool wait_for(struct netlink *netlink, struct wait *wait, GError **error)
 bool netlink_talk(struct netlink *netlink, struct nlmsghdr *request, mnl_cb_t call, void *data,
                   GError **error)
 {
-	struct wait wait = { .call = call, .data = data };
+	_Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
+	struct wait wait = { .call = call, .data = data, .buffer = buffer };
 
 	/* An acknowledgement ends every answer but a dump's, which has an end of its own and takes no
 	 * notice. */
@@ -386,7 +387,8 @@ static bool batch_span(const void *messages, size_t length, struct wait *wait)
 bool netlink_send_batch(struct netlink *netlink, const void *messages, size_t length, unsigned acks,
                         uint32_t *failed_seq, GError **error)
 {
-	struct wait wait = { .batch = true, .wanted = acks };
+	_Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
+	struct wait wait = { .batch = true, .wanted = acks, .buffer = buffer };
 	bool done;
 
 	if (!batch_span(messages, length, &wait)) {
