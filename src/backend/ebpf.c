@@ -130,16 +130,17 @@ static bool has_lost(const struct ebpf *ebpf, const struct standing *standing)
 static void read_counters(const struct ebpf *ebpf, const struct standing *standing, struct snapshot *snapshot)
 {
 	GHashTableIter each;
-	void *key;
+	void *word;
 
 	g_hash_table_iter_init(&each, standing->counters);
-	while (g_hash_table_iter_next(&each, &key, NULL)) {
+	while (g_hash_table_iter_next(&each, &word, NULL)) {
+		struct meter_counter_key key = standing_key(word);
 		struct reading reading;
 		struct meter_counts counts;
 
-		if (((struct meter_counter_key *)key)->kind == METER_LOST)
+		if (key.kind == METER_LOST)
 			continue;
-		if (!standing_meter(standing, key, &reading.key) || !ebpf_get_counter(ebpf->maps, key, &counts)) {
+		if (!standing_meter(standing, &key, &reading.key) || !ebpf_get_counter(ebpf->maps, &key, &counts)) {
 			snapshot->intact = false;
 			continue;
 		}

@@ -36,7 +36,7 @@ static bool has_counters(const struct standing *standing, const struct plan *pla
 		struct meter_counter_key key =
 			standing_counter(standing, &g_array_index(plan->meters, struct planned_meter, i).key);
 
-		if (!g_hash_table_contains(standing->counters, &key))
+		if (!g_hash_table_contains(standing->counters, standing_word(&key)))
 			return false;
 	}
 	return true;
@@ -131,11 +131,11 @@ bool ebpf_change_lacks_local(const struct standing *standing, const struct plan 
 static bool make_counter(const struct ebpf_maps *maps, struct standing *standing, const struct meter_counter_key *key,
                          GError **error)
 {
-	if (g_hash_table_contains(standing->counters, key))
+	if (g_hash_table_contains(standing->counters, standing_word(key)))
 		return true;
 	if (!ebpf_put_counter(maps, key, error))
 		return false;
-	g_hash_table_add(standing->counters, g_memdup2(key, sizeof *key));
+	g_hash_table_add(standing->counters, standing_word(key));
 	return true;
 }
 
@@ -342,7 +342,7 @@ bool ebpf_change_bury(const struct ebpf_maps *maps, struct standing *standing, c
 			continue;
 		if (!ebpf_drop(maps, EBPF_COUNTERS, &counter, error))
 			return false;
-		g_hash_table_remove(standing->counters, &counter);
+		g_hash_table_remove(standing->counters, standing_word(&counter));
 	}
 	return true;
 }
@@ -350,11 +350,13 @@ bool ebpf_change_bury(const struct ebpf_maps *maps, struct standing *standing, c
 static bool drop_counters(const struct ebpf_maps *maps, struct standing *standing, GError **error)
 {
 	GHashTableIter each;
-	void *key;
+	void *word;
 
 	g_hash_table_iter_init(&each, standing->counters);
-	while (g_hash_table_iter_next(&each, &key, NULL)) {
-		if (!ebpf_drop(maps, EBPF_COUNTERS, key, error))
+	while (g_hash_table_iter_next(&each, &word, NULL)) {
+		struct meter_counter_key key = standing_key(word);
+
+		if (!ebpf_drop(maps, EBPF_COUNTERS, &key, error))
 			return false;
 		g_hash_table_iter_remove(&each);
 	}

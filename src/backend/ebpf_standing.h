@@ -21,7 +21,7 @@ struct standing {
 	GArray *prefixes;     /* of struct ebpf_prefix of the table that state names, ascending */
 	GArray *old;          /* of struct meter_prefix_key: entries of other tables */
 	const struct class_names *classes;
-	GHashTable *counters; /* set of struct meter_counter_key * */
+	GHashTable *counters; /* set of struct meter_counter_key, each in place of a pointer (standing_word()) */
 	char *plan;           /* digest of the plan that all this was made by; NULL: not known */
 };
 
@@ -61,6 +61,10 @@ bool standing_meter(const struct standing *standing, const struct meter_counter_
 uint32_t standing_table(const struct standing *standing); /* 0: nothing counts */
 bool standing_is_sent(const struct standing *standing); /* it counts `out` where it is sent */
 struct meter_counter_key standing_lost(const struct standing *standing);
+
+/* A counter as a member of standing->counters, and back. */
+void *standing_word(const struct meter_counter_key *counter);
+struct meter_counter_key standing_key(const void *word);
 struct meter_address_key standing_address(const struct standing *standing, const struct ebpf_address *address);
 struct meter_prefix_key standing_prefix(uint32_t table, const struct prefix *prefix);
 

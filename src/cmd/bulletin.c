@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See bulletin.h.  Between two samples a cycle is about few routers, and there may be forty a second: what is told of
- * each router is kept as JSON, and made anew only for those that the cycle was about.  It is kept as text: a tree of the
- * 100,000 floating IPs that a node may have takes ten times the memory.
+ * each router is kept as JSON, and made anew only for those that the cycle was about.  It is kept as text, and floating IPs
+ * are written as text: a node may have 100,000 of them, and a tree takes ten times the memory.
  */
 #include "cmd/bulletin.h"
 
@@ -33,7 +33,7 @@ struct bulletin {
 
 struct told { /* of a router */
 	char *name;     /* its namespace, as a string of JSON */
-	char *text;     /* an object of JSON, but for the time of its last reading */
+	char *text;     /* an object of JSON, open at its end: the time of its last reading is to follow */
 	char *generation;
 	int64_t read_us;
 };
@@ -43,7 +43,7 @@ static void told_free(void *data)
 	struct told *told = data;
 
 	free(told->name);
-	free(told->text);
+	g_free(told->text);
 	g_free(told->generation);
 	g_free(told);
 }
@@ -107,19 +107,6 @@ static json_t *address_json(uint32_t address)
 	return json_string(text);
 }
 
-static json_t *floating_json(const struct router *router)
-{
-	json_t *list = json_array();
-
-	for (unsigned i = 0; router && i < router->floating->len; i++) {
-		const struct floating *each = &g_array_index(router->floating, struct floating, i);
-
-		json_array_append_new(list, json_pack("{s:o, s:o, s:b}", "address", address_json(each->address),
-		                                      "fixed", address_json(each->fixed), "served", each->served));
-	}
-	return list;
-}
-
 static const char *role_of(const struct site *site)
 {
 	return !site->router ? "" : !site->router->external ? "internal" : site->plan->standby ? "standby" : "master";
@@ -142,18 +129,25 @@ char *bulletin_list_command(const char *netns_dir, const char *ns, const struct 
 	return backend->list_outside ? g_strdup(backend->list) : bulletin_command(netns_dir, ns, backend->list);
 }
 
-/* generation: of its last reading. */
-static json_t *router_json(const struct node *node, const struct site *site, const char *generation)
+/* What comes before its floating IPs, ... */
+static json_t *router_json(const struct site *site)
 {
 	const struct router *router = site->router;
-	g_autofree char *list = bulletin_list_command(node->config->netns_dir, site->ns, site->backend);
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:b, s:o, s:o, s:o, s:s}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:b}",
 		"router", router ? router->name : router_name_of(site->ns), "namespace", site->ns,
 		"flavour", router ? flavour_name(router->flavour) : "", "backend", site->backend->name,
 		"role", role_of(site), "dvr", router && router->dvr,
 		"gateway", address_json(router ? router->gateway : 0),
-		"gateway_served", router && router->gateway_served, "floating", floating_json(router),
+		"gateway_served", router && router->gateway_served);
+}
+
+/* ... and behind them.  generation: of its last reading. */
+static json_t *counters_json(const struct node *node, const struct site *site, const char *generation)
+{
+	g_autofree char *list = bulletin_list_command(node->config->netns_dir, site->ns, site->backend);
+
+	return json_pack("{s:o, s:o, s:s}",
 		"list_command", text_json(list), "generation", text_json(generation),
 		"basis", basis_name(site->plan ? plan_basis(site->plan, site->backend->basis) : site->backend->basis));
 }
@@ -167,6 +161,43 @@ static char *text_of(json_t *value)
 	return text;
 }
 
+/* The members of an object of JSON, which it frees, without its braces. */
+static void append_members(GString *text, json_t *object)
+{
+	char *whole = text_of(object);
+
+	g_string_append_len(text, whole + 1, (gssize)strlen(whole) - 2);
+	free(whole);
+}
+
+static void append_floating(GString *text, const struct router *router)
+{
+	g_string_append(text, ",\"floating\":[");
+	for (unsigned i = 0; router && i < router->floating->len; i++) {
+		const struct floating *each = &g_array_index(router->floating, struct floating, i);
+		g_autofree char *address = address_to_string(each->address), *fixed = address_to_string(each->fixed);
+
+		g_string_append_printf(text, "%s{\"address\":\"%s\",\"fixed\":\"%s\",\"served\":%s}", i ? "," : "", address, fixed,
+		                       each->served ? "true" : "false");
+	}
+	g_string_append(text, "],");
+}
+
+/* NULL: a name that is not UTF-8. */
+static char *router_text(const struct node *node, const struct site *site, const char *generation)
+{
+	json_t *object = router_json(site);
+	GString *text;
+
+	if (!object)
+		return NULL;
+	text = g_string_new("{");
+	append_members(text, object);
+	append_floating(text, site->router);
+	append_members(text, counters_json(node, site, generation));
+	return g_string_free(text, FALSE);
+}
+
 /* A site that could not be read keeps its last reading.  True if something else than the time of that is new. */
 static bool tell_router(const struct node *node, const struct site *site)
 {
@@ -178,7 +209,7 @@ static bool tell_router(const struct node *node, const struct site *site)
 	told->generation = g_strdup(site->found ? site->found->generation : former ? former->generation : NULL);
 	told->read_us = site->found ? site->found->at.utc_us : former ? former->read_us : 0;
 	told->name = text_of(json_string(site->ns));
-	told->text = text_of(router_json(node, site, told->generation ? told->generation : ""));
+	told->text = router_text(node, site, told->generation ? told->generation : "");
 	is_new = !former || g_strcmp0(told->text, former->text);
 	g_hash_table_replace(routers, g_strdup(site->ns), told);
 	return is_new;
@@ -284,14 +315,10 @@ static json_t *head_json(const struct node *node)
 		"problems", bulletin->problems);
 }
 
-/* Opens an object of JSON again at its end. */
-static void append_open(GString *text, const char *object)
-{
-	g_string_append_len(text, object, (gssize)strlen(object) - 1);
-}
+/* ---- writing ---- */
 
 /* By name. */
-static void append_routers(GString *text, GHashTable *routers)
+static void put_routers(FILE *file, GHashTable *routers)
 {
 	GList *names = g_list_sort(g_hash_table_get_keys(routers), (GCompareFunc)strcmp);
 	const char *comma = "";
@@ -301,63 +328,65 @@ static void append_routers(GString *text, GHashTable *routers)
 
 		if (!told->name || !told->text)
 			continue;
-		g_string_append_printf(text, "%s%s:", comma, told->name);
-		append_open(text, told->text);
-		g_string_append_printf(text, ",\"last_reading\":%" G_GINT64_FORMAT "}", told->read_us);
+		fprintf(file, "%s%s:%s,\"last_reading\":%" G_GINT64_FORMAT "}", comma, told->name, told->text, told->read_us);
 		comma = ",";
 	}
 	g_list_free(names);
 }
 
-static char *bulletin_text_of(const struct node *node)
+static void put_all(FILE *file, const struct node *node)
 {
 	char *head = text_of(head_json(node));
-	GString *text = g_string_new(NULL);
 
-	append_open(text, head);
+	fwrite(head, 1, strlen(head) - 1, file); /* open at its end */
 	free(head);
-	g_string_append(text, ",\"routers\":{");
-	append_routers(text, node->bulletin->routers);
-	g_string_append(text, "}}");
-	return g_string_free(text, FALSE);
+	fputs(",\"routers\":{", file);
+	put_routers(file, node->bulletin->routers);
+	fputs("}}", file);
 }
 
-/* ---- writing ---- */
-
-static bool fill(const struct bulletin *bulletin, const char *text, GError **error)
+static FILE *open_temporary(const struct bulletin *bulletin)
 {
-	size_t length = strlen(text), done = 0;
 	int fd = open(bulletin->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
 
-	if (fd >= 0 && bulletin->group != (gid_t)-1 && fchown(fd, (uid_t)-1, bulletin->group) < 0)
-		done = 0; /* root alone reads, then */
-	while (fd >= 0 && done < length) {
-		ssize_t n = write(fd, text + done, length - done);
-
-		if (n < 0 && errno != EINTR)
-			break;
-		done += MAX(n, 0);
-	}
-	if (fd < 0 || done < length)
-		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", bulletin->temporary,
-		            g_strerror(errno));
-	if (fd >= 0)
+	if (fd >= 0 && !file)
 		close(fd);
-	return fd >= 0 && done == length;
+	if (file && bulletin->group != (gid_t)-1 && fchown(fd, (uid_t)-1, bulletin->group) < 0)
+		errno = 0; /* root alone reads, then */
+	return file;
+}
+
+/* Closes the file.  False, with errno, if anything of it could not be written. */
+static bool is_written(FILE *file)
+{
+	bool failed = ferror(file), closed = fclose(file) == 0;
+
+	if (closed && failed)
+		errno = EIO; /* which one it was is not known any more */
+	return closed && !failed;
 }
 
 /* Not synced to a disk: after a crash of the machine no agent runs and nobody asks. */
-static bool write_file(const struct bulletin *bulletin, const char *text, GError **error)
+static bool write_file(const struct node *node, GError **error)
 {
-	bool done = fill(bulletin, text, error);
+	const struct bulletin *bulletin = node->bulletin;
+	const char *path = bulletin->temporary;
+	FILE *file = open_temporary(bulletin);
+	bool done = file;
 
-	if (done && rename(bulletin->temporary, bulletin->path) < 0) {
-		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", bulletin->path,
-		            g_strerror(errno));
-		done = false;
+	if (file) {
+		put_all(file, node);
+		done = is_written(file);
 	}
-	if (!done)
+	if (done) {
+		path = bulletin->path;
+		done = rename(bulletin->temporary, path) == 0;
+	}
+	if (!done) {
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", path, g_strerror(errno));
 		unlink(bulletin->temporary);
+	}
 	return done;
 }
 
@@ -365,7 +394,6 @@ void bulletin_post(struct node *node, const GError *failure)
 {
 	struct bulletin *bulletin = node->bulletin;
 	g_autoptr(GError) error = NULL;
-	g_autofree char *text = NULL;
 	bool is_new;
 
 	if (!bulletin)
@@ -378,8 +406,7 @@ void bulletin_post(struct node *node, const GError *failure)
 		bulletin->kept_us = failure ? bulletin->kept_us : bulletin->sampled_us;
 		tell_locks(node);
 	}
-	text = bulletin_text_of(node);
-	if (!write_file(bulletin, text, &error))
+	if (!write_file(node, &error))
 		node_complain(node, "what `fipmeter status` reads", error->message);
 }
 

@@ -362,6 +362,7 @@ bool store_load(struct store *store, struct ledger_state *state, GError **error)
 		ledger_state_clear(&loaded);
 		return false;
 	}
+	sqlite3_db_release_memory(store->db); /* all meters went through its cache, and will not again */
 	*state = loaded;
 	return true;
 }
