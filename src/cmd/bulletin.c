@@ -152,7 +152,8 @@ static json_t *counters_json(const struct node *node, const struct site *site, c
 		"basis", basis_name(site->plan ? plan_basis(site->plan, site->backend->basis) : site->backend->basis));
 }
 
-/* The text of a JSON value, which it frees; NULL if there is none (a name that is not UTF-8).  The caller frees it. */
+/* The text of a JSON value, which it frees; NULL if there is none (a name that is not UTF-8, no memory).  The caller frees
+ * it. */
 static char *text_of(json_t *value)
 {
 	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -161,18 +162,15 @@ static char *text_of(json_t *value)
 	return text;
 }
 
-/* The members of an object of JSON, which it frees, without its braces. */
-static void append_members(GString *text, json_t *object)
+/* The members of an object of JSON, without its braces. */
+static void append_members(GString *text, const char *object)
 {
-	char *whole = text_of(object);
-
-	g_string_append_len(text, whole + 1, (gssize)strlen(whole) - 2);
-	free(whole);
+	g_string_append_len(text, object + 1, (gssize)strlen(object) - 2);
 }
 
 static void append_floating(GString *text, const struct router *router)
 {
-	g_string_append(text, ",\"floating\":[");
+	g_string_append(text, "\"floating\":[");
 	for (unsigned i = 0; router && i < router->floating->len; i++) {
 		const struct floating *each = &g_array_index(router->floating, struct floating, i);
 		g_autofree char *address = address_to_string(each->address), *fixed = address_to_string(each->fixed);
@@ -180,22 +178,25 @@ static void append_floating(GString *text, const struct router *router)
 		g_string_append_printf(text, "%s{\"address\":\"%s\",\"fixed\":\"%s\",\"served\":%s}", i ? "," : "", address, fixed,
 		                       each->served ? "true" : "false");
 	}
-	g_string_append(text, "],");
+	g_string_append_c(text, ']');
 }
 
-/* NULL: a name that is not UTF-8. */
+/* NULL as text_of(). */
 static char *router_text(const struct node *node, const struct site *site, const char *generation)
 {
-	json_t *object = router_json(site);
-	GString *text;
+	char *before = text_of(router_json(site)), *behind = text_of(counters_json(node, site, generation));
+	GString *text = before && behind ? g_string_new("{") : NULL;
 
-	if (!object)
-		return NULL;
-	text = g_string_new("{");
-	append_members(text, object);
-	append_floating(text, site->router);
-	append_members(text, counters_json(node, site, generation));
-	return g_string_free(text, FALSE);
+	if (text) {
+		append_members(text, before);
+		g_string_append_c(text, ',');
+		append_floating(text, site->router);
+		g_string_append_c(text, ',');
+		append_members(text, behind);
+	}
+	free(before);
+	free(behind);
+	return text ? g_string_free(text, FALSE) : NULL;
 }
 
 /* A site that could not be read keeps its last reading.  True if something else than the time of that is new. */
@@ -334,12 +335,10 @@ static void put_routers(FILE *file, GHashTable *routers)
 	g_list_free(names);
 }
 
-static void put_all(FILE *file, const struct node *node)
+/* head: an object. */
+static void put_all(FILE *file, const char *head, const struct node *node)
 {
-	char *head = text_of(head_json(node));
-
 	fwrite(head, 1, strlen(head) - 1, file); /* open at its end */
-	free(head);
 	fputs(",\"routers\":{", file);
 	put_routers(file, node->bulletin->routers);
 	fputs("}}", file);
@@ -372,12 +371,15 @@ static bool write_file(const struct node *node, GError **error)
 {
 	const struct bulletin *bulletin = node->bulletin;
 	const char *path = bulletin->temporary;
-	FILE *file = open_temporary(bulletin);
+	char *head = text_of(head_json(node));
+	FILE *file = head ? open_temporary(bulletin) : NULL;
 	bool done = file;
 
 	if (file) {
-		put_all(file, node);
+		put_all(file, head, node);
 		done = is_written(file);
+	} else if (!head) {
+		errno = ENOMEM;
 	}
 	if (done) {
 		path = bulletin->path;
@@ -387,6 +389,7 @@ static bool write_file(const struct node *node, GError **error)
 		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", path, g_strerror(errno));
 		unlink(bulletin->temporary);
 	}
+	free(head);
 	return done;
 }
 
