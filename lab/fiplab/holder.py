@@ -17,6 +17,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 XTABLES_LOCK = Path("/run/xtables.lock")
+BPF_FS = "/sys/fs/bpf"
 
 
 def mount_lock():
@@ -24,6 +25,14 @@ def mount_lock():
     XTABLES_LOCK.touch(mode=0o600)
     with tempfile.NamedTemporaryFile(prefix="fipmeter-lab-") as lock:
         subprocess.run(["mount", "--bind", lock.name, XTABLES_LOCK], check=True)
+
+
+def mount_bpf():
+    """As systemd does on a host. Where the kernel has no bpf(2), nobody will miss it. The machine's own is taken away before:
+    whoever unmounts this one must not find that one beneath, with what other labs and the machine itself have in it."""
+    while subprocess.run(["mountpoint", "-q", BPF_FS]).returncode == 0:
+        subprocess.run(["umount", "-l", BPF_FS], check=True)
+    subprocess.run(["mount", "-t", "bpf", "-o", "mode=700", "bpf", BPF_FS], stderr=subprocess.DEVNULL)
 
 
 def main():
@@ -35,8 +44,7 @@ def main():
     os.setsid()
     options = "mode=755,nosuid,nodev,noexec"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "fipmeter-lab", "/run/netns"], check=True)
-    # As systemd does on a host. Where the kernel has no bpf(2), nobody will miss it.
-    subprocess.run(["mount", "-t", "bpf", "-o", "mode=700", "bpf", "/sys/fs/bpf"], stderr=subprocess.DEVNULL)
+    mount_bpf()
     mount_lock()
     print("ready", flush=True)
     if sys.stdin.readline() != "keep\n":
