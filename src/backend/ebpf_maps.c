@@ -67,6 +67,7 @@ void ebpf_maps_close(struct ebpf_maps *maps)
 	ebpf_sent_close(maps->sent);
 	if (maps->lock >= 0)
 		close(maps->lock);
+	g_free(maps->values);
 	g_free(maps);
 }
 
@@ -85,6 +86,7 @@ static struct ebpf_maps *maps_new(GError **error)
 	}
 	maps = g_new0(struct ebpf_maps, 1);
 	maps->cpus = cpus;
+	maps->values = g_new0(struct meter_counts, cpus);
 	for (unsigned i = 0; i < EBPF_MAPS; i++)
 		maps->fds[i] = -1;
 	maps->count = maps->hook = maps->lock = -1;
@@ -339,24 +341,17 @@ bool ebpf_each(const struct ebpf_maps *maps, enum ebpf_map map, size_t key_size,
 	return errno == ENOENT || ebpf_refuse(error, "%s/%s", EBPF_PINS, ebpf_map_names[map]);
 }
 
-/* What is in a per-CPU map has a value for each processor that there may be. */
-static struct meter_counts *per_cpu(const struct ebpf_maps *maps)
-{
-	return g_new0(struct meter_counts, maps->cpus);
-}
-
 bool ebpf_put_counter(const struct ebpf_maps *maps, const struct meter_counter_key *key, GError **error)
 {
-	g_autofree struct meter_counts *values = per_cpu(maps);
-
-	return ebpf_put(maps, EBPF_COUNTERS, key, values, EBPF_NEW, error);
+	memset(maps->values, 0, (size_t)maps->cpus * sizeof *maps->values);
+	return ebpf_put(maps, EBPF_COUNTERS, key, maps->values, EBPF_NEW, error);
 }
 
 bool ebpf_get_counter(const struct ebpf_maps *maps, const struct meter_counter_key *key, struct meter_counts *sum)
 {
-	g_autofree struct meter_counts *values = per_cpu(maps);
+	const struct meter_counts *values = maps->values;
 
-	if (!ebpf_get(maps, EBPF_COUNTERS, key, values))
+	if (!ebpf_get(maps, EBPF_COUNTERS, key, maps->values))
 		return false;
 	memset(sum, 0, sizeof *sum);
 	for (int i = 0; i < maps->cpus; i++) {

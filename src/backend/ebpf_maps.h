@@ -29,12 +29,13 @@ extern const char *const ebpf_map_names[EBPF_MAPS];
 
 struct ebpf_maps {
 	int fds[EBPF_MAPS];
-	enum ebpf_place place;  /* never auto, but before anything is open */
-	int count;              /* this build's program that counts; -1: only the maps are open */
-	int hook;               /* what is called for each packet, and calls the one that counts by the map `programs` */
-	int cpus;               /* that there may be */
-	int lock;               /* with our programs: held as long as they are */
-	struct ebpf_sent *sent; /* see ebpf_sent.h; NULL: not open */
+	enum ebpf_place place;       /* never auto, but before anything is open */
+	int count;                   /* this build's program that counts; -1: only the maps are open */
+	int hook;                    /* what is called for each packet, and calls the one that counts by the map `programs` */
+	int cpus;                    /* that there may be */
+	struct meter_counts *values; /* room for a counter of each of them */
+	int lock;                    /* with our programs: held as long as they are */
+	struct ebpf_sent *sent;      /* see ebpf_sent.h; NULL: not open */
 };
 
 /* Opens what is pinned; *maps is NULL where nothing is. */

@@ -87,10 +87,13 @@ struct shared {
 	GHashTable *numbers; /* of either, by pointer: both live as long as the meters, class names are interned */
 };
 
-static uint32_t number_of(struct shared *shared, GPtrArray *list, const void *item)
+/* Most meters share theirs with the one before. */
+static uint32_t number_of(struct shared *shared, GPtrArray *list, uint32_t last, const void *item)
 {
 	void *number;
 
+	if (last < list->len && list->pdata[last] == item)
+		return last;
 	if (g_hash_table_lookup_extended(shared->numbers, item, NULL, &number))
 		return GPOINTER_TO_UINT(number);
 	g_hash_table_insert(shared->numbers, (void *)item, GUINT_TO_POINTER(list->len));
@@ -100,14 +103,16 @@ static uint32_t number_of(struct shared *shared, GPtrArray *list, const void *it
 
 static void shared_init(struct shared *shared, const GPtrArray *meters)
 {
+	uint32_t generation = 0, class_index = 0;
+
 	shared->generations = g_ptr_array_new();
 	shared->classes = g_ptr_array_new();
 	shared->numbers = g_hash_table_new(g_direct_hash, g_direct_equal);
 	for (unsigned i = 0; i < meters->len; i++) {
 		const struct meter *meter = meters->pdata[i];
 
-		number_of(shared, shared->generations, meter->of);
-		number_of(shared, shared->classes, meter->key.class_name);
+		generation = number_of(shared, shared->generations, generation, meter->of);
+		class_index = number_of(shared, shared->classes, class_index, meter->key.class_name);
 	}
 }
 
@@ -162,14 +167,16 @@ static bool put(struct writer *writer, const void *data, size_t length)
 static bool put_records(struct writer *writer, struct shared *shared, const GPtrArray *meters)
 {
 	g_autofree struct record *records = g_new(struct record, RECORDS_AT_ONCE);
+	uint32_t generation = 0, class_index = 0;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < meters->len; i++) {
 		const struct meter *meter = meters->pdata[i];
 
+		generation = number_of(shared, shared->generations, generation, meter->of);
+		class_index = number_of(shared, shared->classes, class_index, meter->key.class_name);
 		records[n++] = (struct record){
-			.generation = number_of(shared, shared->generations, meter->of),
-			.class_index = number_of(shared, shared->classes, meter->key.class_name),
+			.generation = generation, .class_index = class_index,
 			.kind = meter->key.kind, .address = meter->key.address, .fixed = meter->fixed,
 			.flags = meter->flags, .last_at = meter->last_at, .last = meter->last,
 		};
