@@ -242,22 +242,41 @@ static bool begin_anew(struct store *store, const struct baselines *second, char
 	return true;
 }
 
+/* Goes on with it if it is whole.  What looks damaged only then is judged once more, too: a read that failed. */
+static enum verdict judge_to_go_on(struct store *store, const struct baselines *second, char **reason, bool *goes_on,
+                                   GError **error)
+{
+	for (unsigned look = 1;; look++) {
+		enum verdict verdict = judge_database(store, second, error);
+
+		if (verdict != VERDICT_WHOLE)
+			return verdict;
+		*goes_on = go_on(store, second, reason, error);
+		if (*goes_on || !store->damage)
+			return VERDICT_WHOLE;
+		if (look == 2)
+			return VERDICT_DAMAGED;
+		sql_close(store);
+		g_clear_pointer(&store->damage, g_free);
+		g_clear_error(error);
+	}
+}
+
 static bool open_file(struct store *store, const struct baselines *second, char **reason, GError **error)
 {
 	g_autoptr(GError) found = NULL;
+	bool goes_on = false;
 
 	if (access(store->path, F_OK) < 0) {
 		if (errno != ENOENT)
 			return fail(store->path, "", error);
 		return begin_anew(store, second, reason, error);
 	}
-	switch (judge_database(store, second, &found)) {
+	switch (judge_to_go_on(store, second, reason, &goes_on, &found)) {
 	case VERDICT_WHOLE:
-		if (go_on(store, second, reason, &found))
+		if (goes_on)
 			return true;
-		if (!store->damage)
-			break;
-		return begin_anew(store, second, reason, error);
+		break;
 	case VERDICT_EMPTY:
 		second = if_certain(store, second);
 		if (second || store->rotten)

@@ -249,12 +249,23 @@ static bool is_damage(const struct store *store, int code)
 	       (opening && (code == SQLITE_ERROR || code == SQLITE_CONSTRAINT || code == SQLITE_MISMATCH));
 }
 
+/* SQLite takes a disk that does not give a page for a file that is damaged (SQLITE_IOERR_CORRUPTFS). It may give it the next
+ * time: the file is opened and judged again (store_renew()), and taken away only if that finds it damaged. */
+static void note_unread(struct store *store, int code)
+{
+	if (code != SQLITE_CORRUPT || !store->rollup || store->damage || system_error(store) != EIO)
+		return;
+	store->damage = g_strdup("a page of it could not be read");
+	store->displaced = true;
+}
+
 void sql_set_error(struct store *store, GError **error)
 {
 	int extended = sqlite3_extended_errcode(store->db), code = extended & 0xff;
 	int system_errno = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? system_error(store) : 0;
 	bool busy = code == SQLITE_BUSY || code == SQLITE_LOCKED;
 
+	note_unread(store, code);
 	if (is_damage(store, code) && !store->damage)
 		store->damage = g_strdup(sqlite3_errmsg(store->db));
 	/* SQLite opens for reading what it cannot open for writing, be it for a moment. */
