@@ -46,6 +46,14 @@ static bool as_ours(GError **error)
 	return false;
 }
 
+/* Programs of two kinds cannot be in one map: `programs` has two names. */
+char *ebpf_pin_of(enum ebpf_place place, const char *map)
+{
+	bool other = place == EBPF_PLACE_RULE && g_str_equal(map, ebpf_map_names[EBPF_PROGRAMS]);
+
+	return g_strconcat(EBPF_PINS "/", map, other ? "_rule" : "", NULL);
+}
+
 static char *pin_of(enum ebpf_place place, enum ebpf_map map)
 {
 	return ebpf_pin_of(place, ebpf_map_names[map]);
@@ -130,7 +138,7 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 
 /* ---- pins ---- */
 
-static void remove_pins(void)
+void ebpf_remove_pins(const char *prefix)
 {
 	g_autoptr(GDir) pins = g_dir_open(EBPF_PINS, 0, NULL);
 	const char *name;
@@ -138,13 +146,14 @@ static void remove_pins(void)
 	while (pins && (name = g_dir_read_name(pins))) {
 		g_autofree char *pin = g_build_filename(EBPF_PINS, name, NULL);
 
-		unlink(pin);
+		if (g_str_has_prefix(name, prefix))
+			unlink(pin);
 	}
 }
 
 void ebpf_maps_unpin(void)
 {
-	remove_pins();
+	ebpf_remove_pins("");
 	rmdir(EBPF_PINS);
 	rmdir(EBPF_TOP);
 }
@@ -271,7 +280,7 @@ bool ebpf_maps_load(struct ebpf_maps **maps, enum ebpf_place wanted, GError **er
 		goto failed;
 	were_open = *maps;
 	if (!were_open) {
-		remove_pins();
+		ebpf_remove_pins("");
 		*maps = maps_new(error);
 	}
 	if (!*maps)

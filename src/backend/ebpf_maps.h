@@ -57,6 +57,12 @@ bool ebpf_refuse(GError **error, const char *format, ...);
 
 void ebpf_maps_close(struct ebpf_maps *maps); /* takes NULL */
 
+/* The pin of a map, as programs of that place know it.  The caller frees it. */
+char *ebpf_pin_of(enum ebpf_place place, const char *map);
+
+/* Removes the pins whose names begin so. */
+void ebpf_remove_pins(const char *prefix);
+
 /* Removes all pins, links included: what nobody has open is gone. */
 void ebpf_maps_unpin(void);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See ebpf_programs.h.  The skeletons have the programs as bpf/meter.bpf.c and bpf/rule.bpf.c were compiled when fipmeter was
- * built; libbpf fits them to this kernel, and takes the maps that are pinned already.  Programs of two kinds cannot be in one
- * map: `programs` has two names.
+ * built; libbpf fits them to this kernel, and takes the maps that are pinned already.
  */
 #include "backend/ebpf_programs.h"
 
@@ -20,13 +19,6 @@
 #define COUNT "meter_count" /* the programs, in either object, and their pins: meter_count-BUILD */
 #define HOOK "meter_hook"
 #define MAPS_MAX 16         /* of one program */
-
-char *ebpf_pin_of(enum ebpf_place place, const char *map)
-{
-	bool other = place == EBPF_PLACE_RULE && g_str_equal(map, ebpf_map_names[EBPF_PROGRAMS]);
-
-	return g_strconcat(EBPF_PINS "/", map, other ? "_rule" : "", NULL);
-}
 
 /* ---- loading ---- */
 
@@ -116,13 +108,15 @@ static bool load(struct ebpf_maps *maps, enum ebpf_place place, GError **error)
 
 /* ---- pins ---- */
 
-static char *program_pin(enum ebpf_place place, const char *program)
+/* Of the program that counts, and of the hook.  The caller frees them. */
+static void program_pins(enum ebpf_place place, char **count_pin, char **hook_pin)
 {
 	size_t size;
 	const void *code = code_of(place, &size);
 	g_autofree char *build = g_compute_checksum_for_data(G_CHECKSUM_SHA256, code, size);
 
-	return g_strdup_printf(EBPF_PINS "/%s-%.16s", program, build);
+	*count_pin = g_strdup_printf(EBPF_PINS "/" COUNT "-%.16s", build);
+	*hook_pin = g_strdup_printf(EBPF_PINS "/" HOOK "-%.16s", build);
 }
 
 static bool uses(int program, int map)
@@ -153,11 +147,12 @@ static bool is_whole(const struct ebpf_maps *maps, int count, int hook)
 
 static bool take_pinned(struct ebpf_maps *maps, enum ebpf_place place)
 {
-	g_autofree char *count_pin = program_pin(place, COUNT), *hook_pin = program_pin(place, HOOK);
+	g_autofree char *count_pin = NULL, *hook_pin = NULL;
 	int count, hook;
 
 	if (maps->place != place || maps->fds[EBPF_PROGRAMS] < 0)
 		return false;
+	program_pins(place, &count_pin, &hook_pin);
 	count = bpf_obj_get(count_pin);
 	hook = bpf_obj_get(hook_pin);
 	if (count >= 0 && hook >= 0 && is_whole(maps, count, hook)) {
@@ -175,16 +170,11 @@ static bool take_pinned(struct ebpf_maps *maps, enum ebpf_place place)
 /* One that cannot be pinned is loaded again by the next start; those of another build go. */
 static void pin_anew(const struct ebpf_maps *maps)
 {
-	g_autofree char *count_pin = program_pin(maps->place, COUNT), *hook_pin = program_pin(maps->place, HOOK);
-	g_autoptr(GDir) pins = g_dir_open(EBPF_PINS, 0, NULL);
-	const char *name;
+	g_autofree char *count_pin = NULL, *hook_pin = NULL;
 
-	while (pins && (name = g_dir_read_name(pins)))
-		if (g_str_has_prefix(name, COUNT "-") || g_str_has_prefix(name, HOOK "-")) {
-			g_autofree char *pin = g_build_filename(EBPF_PINS, name, NULL);
-
-			unlink(pin);
-		}
+	program_pins(maps->place, &count_pin, &hook_pin);
+	ebpf_remove_pins(COUNT "-");
+	ebpf_remove_pins(HOOK "-");
 	bpf_obj_pin(maps->count, count_pin);
 	bpf_obj_pin(maps->hook, hook_pin);
 }

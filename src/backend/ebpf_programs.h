@@ -12,9 +12,6 @@
 
 struct bpf_object;
 
-/* The pin of a map, as programs of that place know it.  The caller frees it. */
-char *ebpf_pin_of(enum ebpf_place place, const char *map);
-
 /* This build's programs, in maps->count and maps->hook, by the first place that does of those that are wanted, and the maps
  * that they count into: those that are open already, or new ones.  All of it is pinned. */
 bool ebpf_programs_take(struct ebpf_maps *maps, enum ebpf_place wanted, GError **error);
