@@ -52,7 +52,7 @@ test: build
 
 bench: build
 	@packaging/need $(LAB_PACKAGES) $(BENCH_PACKAGES)
-	@for bench in $(or $(ONLY),forwarding sampling reaction store watch); do bench/$$bench || exit 1; done
+	@for bench in $(or $(ONLY),forwarding program sampling reaction store watch); do bench/$$bench || exit 1; done
 	@$(if $(ONLY),,bench/forwarding --legacy 4000)
 
 faults: build
