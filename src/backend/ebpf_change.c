@@ -338,7 +338,7 @@ bool ebpf_change_bury(const struct ebpf_maps *maps, struct standing *standing, c
 		const struct meter_key *key = &g_array_index(found->readings, struct reading, i).key;
 		struct meter_counter_key counter = standing_counter(standing, key);
 
-		if (plan && plan_find(plan, key, NULL))
+		if (plan && plan_find_meter(plan, key))
 			continue;
 		if (!ebpf_drop(maps, EBPF_COUNTERS, &counter, error))
 			return false;

@@ -31,6 +31,7 @@ struct known {
 	struct ipt_standing standing; /* the last dump */
 	/* all was as a plan wants it: */
 	char *tag, *plan;    /* plan: its digest; NULL: not known */
+	uint64_t look;       /* of the plan that was last found to be so; 0: not known */
 	uint64_t content;
 };
 
@@ -44,6 +45,7 @@ static void forget_plan(struct known *known)
 {
 	g_clear_pointer(&known->tag, g_free);
 	g_clear_pointer(&known->plan, g_free);
+	known->look = 0;
 }
 
 static void known_free(void *data)
@@ -173,15 +175,17 @@ static bool iptables_compare(struct backend *backend, const struct place *place,
                              const struct snapshot *found, enum change *change, GError **error)
 {
 	struct known *known = known_of(backend, place);
-	g_autofree char *digest = layout_digest(plan);
+	bool looked = known->look && known->look == plan->look, same;
+	g_autofree char *digest = NULL;
 	enum ipt_difference difference;
 	struct ipt_bank wanted;
-	bool same;
 
 	*change = CHANGE_ANEW;
 	if (!found->generation || known->live < 0)
 		return true;
-	if (known->plan && g_str_equal(known->plan, digest)) {
+	digest = looked ? NULL : layout_digest(plan);
+	if (looked || (known->plan && g_str_equal(known->plan, digest))) {
+		known->look = plan->look;
 		*change = CHANGE_NONE;
 		return true;
 	}
@@ -320,7 +324,7 @@ static bool iptables_bury(struct backend *backend, const struct place *place, co
 	if (found->former && !ipt_destroy(place->netfilter, &known->standing.banks[1 - bank], error))
 		return backend_refuse(error);
 	for (unsigned i = 0; plan && i < found->readings->len; i++) {
-		if (plan_find(plan, &g_array_index(found->readings, struct reading, i).key, NULL))
+		if (plan_find_meter(plan, &g_array_index(found->readings, struct reading, i).key))
 			continue;
 		return (ipt_bury(place->netfilter, &known->standing.banks[bank], plan, error) || backend_refuse(error)) &&
 		       (!known->plan || remember_content(known, place, known->tag, known->plan, error));

@@ -346,7 +346,7 @@ bool ipt_bury(struct netlink *netlink, const struct ipt_bank *standing, const st
 		for (unsigned j = 0; ipt_role_counts(set->role) && j < set->elements->len; j++) {
 			const struct ipt_element *element = &g_array_index(set->elements, struct ipt_element, j);
 
-			if (!plan_find(plan, &element->key, NULL))
+			if (!plan_find_meter(plan, &element->key))
 				put_delete(batch, set, element);
 		}
 	}

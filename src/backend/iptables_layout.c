@@ -21,6 +21,8 @@
 
 #include <string.h>
 
+#define NAME_MAX_LEN 64 /* a counter's name has less: plan_counter_name() */
+
 /* ---- sets ---- */
 
 static const char *const role_names[IPT_ROLES] = {
@@ -123,21 +125,45 @@ int ipt_element_compare(const void *a, const void *b)
 	return first->length - second->length;
 }
 
+char *ipt_tag_text(const struct ipt_tag *tag)
+{
+	return g_strdup_printf("%016" G_GINT64_MODIFIER "x%016" G_GINT64_MODIFIER "x", tag->high, tag->low);
+}
+
+/* 16 digits, by hand: it is done for each element at each sample. */
+static bool parse_half(const char *text, uint64_t *half)
+{
+	*half = 0;
+	for (unsigned i = 0; i < GENERATION_LEN / 2; i++) {
+		unsigned digit = text[i] >= 'a' && text[i] <= 'f' ? text[i] - 'a' + 10U : text[i] - (unsigned)'0';
+
+		if (digit > 15 || (digit > 9 && text[i] < 'a'))
+			return false;
+		*half = *half << 4 | digit;
+	}
+	return true;
+}
+
+static bool parse_tag(const char *text, struct ipt_tag *tag)
+{
+	return parse_half(text, &tag->high) && parse_half(text + GENERATION_LEN / 2, &tag->low) && !text[GENERATION_LEN];
+}
+
 char *ipt_comment(const struct ipt_element *element)
 {
-	g_autofree char *name = plan_counter_name(&element->key, element->out);
+	g_autofree char *name = plan_counter_name(&element->key, element->out), *tag = ipt_tag_text(&element->tag);
 
-	return g_strconcat(name, " ", element->tag, NULL);
+	return g_strconcat(name, " ", tag, NULL);
 }
 
 bool ipt_comment_parse(const char *comment, struct ipt_element *element)
 {
 	const char *blank = strchr(comment, ' ');
-	g_autofree char *name = blank ? g_strndup(comment, blank - comment) : NULL;
+	char name[NAME_MAX_LEN + 1] = "";
 
-	if (!name || strlen(blank + 1) != GENERATION_LEN || strspn(blank + 1, "0123456789abcdef") != GENERATION_LEN)
+	if (!blank || blank - comment > NAME_MAX_LEN || !parse_tag(blank + 1, &element->tag))
 		return false;
-	strcpy(element->tag, blank + 1);
+	memcpy(name, comment, (size_t)(blank - comment));
 	return plan_counter_parse(name, &element->key, &element->out);
 }
 
@@ -181,7 +207,7 @@ static void add_counter(struct ipt_set *set, uint32_t address, uint8_t length, c
 {
 	struct ipt_element element = { .address = address, .length = length, .key = *key, .out = out };
 
-	g_strlcpy(element.tag, tag, sizeof element.tag);
+	parse_tag(tag, &element.tag); /* "" where nobody asks for it */
 	g_array_append_val(set->elements, element);
 }
 

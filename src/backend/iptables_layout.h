@@ -32,14 +32,18 @@ enum ipt_role {
 	IPT_ROLES,
 };
 
+struct ipt_tag { /* of a generation, as a number: a node may have a million elements */
+	uint64_t high, low;
+};
+
 struct ipt_element {
 	uint32_t address;
 	uint8_t length;
 	/* of a counted one: */
-	struct meter_key key;
 	bool out;
+	struct meter_key key;
 	uint64_t packets, bytes;
-	char tag[GENERATION_LEN + 1];
+	struct ipt_tag tag;
 };
 
 struct ipt_set {
@@ -65,6 +69,9 @@ enum ipset_type ipt_role_type(enum ipt_role role);
 /* "fipmeter2_in_internet" and the like; the reverse is false for a stranger's. */
 char *ipt_set_name(unsigned bank, enum ipt_role role, const char *class_name);
 bool ipt_set_parse(const char *name, unsigned *bank, enum ipt_role *role, const char **class_name);
+
+/* The text of a tag.  The caller frees. */
+char *ipt_tag_text(const struct ipt_tag *tag);
 
 /* The comment of a counted element: the counter's name as plan_counter_name() and the tag. */
 char *ipt_comment(const struct ipt_element *element);

@@ -116,14 +116,16 @@ static bool is_whole(const struct pair *pair)
 	return false;
 }
 
-static void take_set(struct snapshot *snapshot, GHashTable *pairs, const struct ipt_set *set)
+static void take_set(struct snapshot *snapshot, struct ipt_tag *tag, GHashTable *pairs, const struct ipt_set *set)
 {
 	for (unsigned i = 0; i < set->elements->len; i++) {
 		const struct ipt_element *element = &g_array_index(set->elements, struct ipt_element, i);
 
-		if (!snapshot->generation)
-			snapshot->generation = g_strdup(element->tag);
-		if (g_str_equal(snapshot->generation, element->tag))
+		if (!snapshot->generation) {
+			*tag = element->tag;
+			snapshot->generation = ipt_tag_text(tag);
+		}
+		if (tag->high == element->tag.high && tag->low == element->tag.low)
 			take_element(pairs, element);
 		else
 			snapshot->intact = false;
@@ -135,6 +137,7 @@ struct snapshot *ipt_standing_snapshot(const struct ipt_standing *standing, unsi
 	g_autoptr(GHashTable) pairs = g_hash_table_new_full(meter_key_hash, meter_key_equal, NULL, g_free);
 	struct snapshot *snapshot = snapshot_new();
 	const GPtrArray *sets = standing->banks[bank].sets;
+	struct ipt_tag tag;
 	GHashTableIter each;
 	void *pair;
 
@@ -142,7 +145,7 @@ struct snapshot *ipt_standing_snapshot(const struct ipt_standing *standing, unsi
 	snapshot->intact = !standing->strange[bank];
 	for (unsigned i = 0; i < sets->len; i++)
 		if (ipt_role_counts(((struct ipt_set *)sets->pdata[i])->role))
-			take_set(snapshot, pairs, sets->pdata[i]);
+			take_set(snapshot, &tag, pairs, sets->pdata[i]);
 	g_hash_table_iter_init(&each, pairs);
 	while (g_hash_table_iter_next(&each, NULL, &pair)) {
 		if (is_whole(pair))

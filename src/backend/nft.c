@@ -335,7 +335,7 @@ static bool nft_bury(struct backend *backend, const struct place *place, const s
 		const struct meter_key *key = &g_array_index(found->readings, struct reading, i).key;
 		g_autofree char *in = NULL, *out = NULL;
 
-		if (plan_find(plan, key, NULL))
+		if (plan_find_meter(plan, key))
 			continue;
 		in = plan_counter_name(key, false);
 		out = plan_counter_name(key, true);

@@ -290,7 +290,7 @@ static void add_rest_rule(struct nft_layout *layout, const struct plan *plan, co
 	g_autofree char *gateway = address_to_string(plan->gateway);
 	struct nftnl_rule *rule;
 
-	if (!plan_find(plan, &key, NULL))
+	if (!plan_find_meter(plan, &key))
 		return;
 	if (plan->gateway) {
 		rule = add_rule(layout, chain, "not row 4: to the gateway address %s", gateway);

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -33,6 +34,10 @@
 #define POLL_MS 1000   /* of legacy tables */
 #define LOOK_ALL_S 300 /* whatever the events said */
 #define UPKEEP_MS 200  /* from one step to the next, if there is more to do */
+
+/* What is larger than this goes back to the system when it is freed.  Without it the first such piece that is freed has
+ * malloc take all that follow from the heap (mallopt(3), M_MMAP_THRESHOLD), and a heap with holes in it stays large. */
+#define LARGE (128 * 1024)
 
 struct agent {
 	struct node node;
@@ -424,6 +429,7 @@ int cmd_agent(int argc, char **argv)
 		return status;
 	}
 	agent.dry_run = dry_run;
+	mallopt(M_MMAP_THRESHOLD, LARGE);
 	if (!node_open(&agent.node, &options, &error) ||
 	    !(dry_run ? capability_check_looking(&error) : node_open_books(&agent.node, &error)))
 		status = cmd_fail("agent", error);

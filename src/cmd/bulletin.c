@@ -35,6 +35,8 @@ struct told { /* of a router */
 	char *name;     /* its namespace, as a string of JSON */
 	char *text;     /* an object of JSON, open at its end: the time of its last reading is to follow */
 	char *generation;
+	const struct backend *backend;
+	uint64_t look;  /* as in struct plan */
 	int64_t read_us;
 };
 
@@ -199,16 +201,35 @@ static char *router_text(const struct node *node, const struct site *site, const
 	return text ? g_string_free(text, FALSE) : NULL;
 }
 
+static uint64_t look_of(const struct site *site)
+{
+	return site->plan ? site->plan->look : 0;
+}
+
+/* What its text is made of is what it was made of before. */
+static bool is_told(const struct told *told, const struct site *site)
+{
+	return told && told->text && told->look && told->look == look_of(site) && told->backend == site->backend &&
+	       (!site->found || !g_strcmp0(told->generation, site->found->generation));
+}
+
 /* A site that could not be read keeps its last reading.  True if something else than the time of that is new. */
 static bool tell_router(const struct node *node, const struct site *site)
 {
 	GHashTable *routers = node->bulletin->routers;
-	const struct told *former = g_hash_table_lookup(routers, site->ns);
-	struct told *told = g_new0(struct told, 1);
+	struct told *told, *former = g_hash_table_lookup(routers, site->ns);
+	int64_t read_us = site->found ? site->found->at.utc_us : former ? former->read_us : 0;
 	bool is_new;
 
+	if (is_told(former, site)) {
+		former->read_us = read_us;
+		return false;
+	}
+	told = g_new0(struct told, 1);
 	told->generation = g_strdup(site->found ? site->found->generation : former ? former->generation : NULL);
-	told->read_us = site->found ? site->found->at.utc_us : former ? former->read_us : 0;
+	told->backend = site->backend;
+	told->look = look_of(site);
+	told->read_us = read_us;
 	told->name = text_of(json_string(site->ns));
 	told->text = router_text(node, site, told->generation ? told->generation : "");
 	is_new = !former || g_strcmp0(told->text, former->text);

@@ -94,6 +94,7 @@ static void look_at(struct node *node, struct site *site)
 		recall_prefixes(site, router);
 	router->external |= site->gone; /* its devices went first; of its rules it is to be known what they asked for */
 	plan = plan_make(router, node->config->classes);
+	plan->look = ++node->looks;
 	plan->out_sent = node->config->out_sent && site->backend->sends;
 	plan->standby &= !site->gone; /* without its addresses it only looks like one */
 	site->strayed |= site->late && site->plan && (site->overlooked || !plan_is_same(site->plan, plan));

@@ -86,6 +86,7 @@ struct node {
 	bool unscanned;               /* the directory could not be read when it was to be: what was heard is not all */
 	struct instant heard_at;      /* all that had happened by then has been heard */
 	int64_t busy_us;              /* boot clock: since then nobody has listened to the watch; 0: somebody does */
+	uint64_t looks;               /* how often a router was looked at */
 	bool silent;                  /* what is wrong is not logged: who looks tells it in his own way */
 	unsigned unmetered;           /* routers of this cycle that are, or may be, not metered */
 	GHashTable *complaints;       /* what is wrong: about -> message, as the last cycle left it */

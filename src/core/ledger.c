@@ -295,7 +295,7 @@ void ledger_leave(const struct ledger *ledger, const struct plan *plan, const ch
 	while (g_hash_table_iter_next(&each, &item, NULL)) {
 		const struct meter *meter = item;
 
-		if (g_str_equal(meter->of->tag, generation) && !(meter->flags & METER_LEAVES) && !plan_find(plan, &meter->key, NULL))
+		if (g_str_equal(meter->of->tag, generation) && !(meter->flags & METER_LEAVES) && !plan_find_meter(plan, &meter->key))
 			mark(batch, meter, meter->flags | METER_LEAVES);
 	}
 }
@@ -369,11 +369,10 @@ static unsigned settle_first(const struct ledger *ledger, struct batch *batch, c
 }
 
 static void settle_meter(const struct ledger *ledger, struct batch *batch, const struct meter *meter,
-                         const struct reading *reading, const struct snapshot *snapshot, const struct plan *plan,
-                         unsigned flags)
+                         const struct reading *reading, const struct planned_meter *found,
+                         const struct snapshot *snapshot, const struct plan *plan, unsigned flags)
 {
 	const struct instant *at = &snapshot->at;
-	const struct planned_meter *found = plan_find_meter(plan, &reading->key);
 	bool planned = found;
 	uint32_t fixed = planned ? found->fixed : 0;
 	bool moved = planned && fixed != meter->fixed;
@@ -414,7 +413,7 @@ static int64_t end_lost(const struct ledger *ledger, struct batch *batch, const 
 		int64_t since_us = cover_label(ledger, meter->of, last_read(meter), &snapshot->at);
 
 		if (same && (snapshot_find(snapshot, &meter->key) ||
-		             (counts_is_zero(&meter->last) && plan_find(plan, &meter->key, NULL))))
+		             (counts_is_zero(&meter->last) && plan_find_meter(plan, &meter->key))))
 			continue;
 		end_meter(batch, meter, snapshot->at.utc_us);
 		if (same)
@@ -466,21 +465,22 @@ void ledger_settle(const struct ledger *ledger, const struct plan *plan, enum ba
 	struct generation *of = generation_for(ledger, batch, plan, snapshot->generation, basis, &snapshot->at);
 	int64_t from_us = cover_label(ledger, of, &of->read_at, &snapshot->at), lost_since_us = 0;
 	bool saw_all = has_seen_all(ledger, batch, plan, of, snapshot);
+	unsigned met = 0, at = 0;
 
 	for (unsigned i = 0; i < snapshot->readings->len; i++) {
 		const struct reading *reading = &g_array_index(snapshot->readings, struct reading, i);
 		const struct meter *meter = books_find_meter(books, snapshot->generation, &reading->key);
-		uint32_t fixed;
+		const struct planned_meter *planned = plan_find_next(plan, &reading->key, &at);
 
+		met += meter != NULL;
 		if (meter)
-			settle_meter(ledger, batch, meter, reading, snapshot, plan,
-			             (saw_all ? 0 : FLAG_GAP) |
+			settle_meter(ledger, batch, meter, reading, planned, snapshot, plan, (saw_all ? 0 : FLAG_GAP) |
 			             (of->catchup && meter->id < ledger->first_own_meter ? FLAG_CATCHUP : 0));
-		else if (plan_find(plan, &reading->key, &fixed))
-			begin_meter(ledger, batch, of, &reading->key, fixed, &snapshot->at, &reading->counts,
+		else if (planned)
+			begin_meter(ledger, batch, of, &reading->key, planned->fixed, &snapshot->at, &reading->counts,
 			            FLAG_UNKNOWN_START);
 	}
-	if (books)
+	if (books && met < g_hash_table_size(books->meters)) /* else each of them was read */
 		lost_since_us = end_lost(ledger, batch, books, snapshot, plan, from_us);
 	if (lost_since_us && lost_since_us < from_us)
 		cover_add(ledger, batch, plan->router, 0, STATE_GAP, lost_since_us, snapshot->at.utc_us,

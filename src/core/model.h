@@ -94,6 +94,7 @@ struct plan {
 	bool queued;         /* what waits in that queue was counted where it came in */
 	uint32_t gateway;
 	struct instant known_at; /* then the router was known to be so; 0: not said */
+	uint64_t look;       /* number of the look that it is of: no other one in this process has it; 0: not said */
 	GArray *meters;      /* of struct planned_meter, ascending by key */
 	GArray *local;       /* of struct prefix, disjoint, ascending */
 	GArray *ranges;      /* of struct class_range, disjoint, ascending, covering all of IPv4 */
@@ -122,7 +123,7 @@ struct snapshot { /* all counters of ours in one namespace at one moment */
 	bool prompt;         /* what changed since the last reading was heard of and done at once (PROMPT_US) */
 	struct instant at;
 	struct bound most;   /* until then */
-	GArray *readings;    /* of struct reading, ascending by key */
+	GArray *readings;    /* of struct reading, ascending by key, one each */
 	struct snapshot *former; /* a second generation there, which does not count (any more); usually NULL */
 };
 

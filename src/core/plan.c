@@ -93,23 +93,20 @@ bool plan_is_same(const struct plan *a, const struct plan *b)
 	return same;
 }
 
-const struct planned_meter *plan_find_meter(const struct plan *plan, const struct meter_key *key)
+const struct planned_meter *plan_find_next(const struct plan *plan, const struct meter_key *key, unsigned *at)
 {
 	struct planned_meter wanted = { .key = *key };
-	unsigned at;
 
-	if (!g_array_binary_search(plan->meters, &wanted, compare_planned, &at))
+	if ((*at >= plan->meters->len ||
+	     !meter_key_equal(&g_array_index(plan->meters, struct planned_meter, *at).key, key)) &&
+	    !g_array_binary_search(plan->meters, &wanted, compare_planned, at))
 		return NULL;
-	return &g_array_index(plan->meters, struct planned_meter, at);
+	return &g_array_index(plan->meters, struct planned_meter, (*at)++);
 }
 
-bool plan_find(const struct plan *plan, const struct meter_key *key, uint32_t *fixed)
+const struct planned_meter *plan_find_meter(const struct plan *plan, const struct meter_key *key)
 {
-	const struct planned_meter *meter = plan_find_meter(plan, key);
-
-	if (meter && fixed)
-		*fixed = meter->fixed;
-	return meter;
+	return plan_find_next(plan, key, &(unsigned){ plan->meters->len });
 }
 
 static bool awaits(const struct planned_meter *meter)
@@ -200,7 +197,7 @@ bool plan_has_unattributed(const struct plan *plan)
 	if (!plan->classes->len)
 		return false;
 	key.class_name = plan->classes->pdata[0];
-	return plan_find(plan, &key, NULL);
+	return plan_find_meter(plan, &key);
 }
 
 static void mark_octets(bool near[256], uint32_t first, uint32_t last)
@@ -255,7 +252,7 @@ static bool parse_tail(const char *tail, struct meter_key *key, bool *out)
 
 bool plan_counter_parse(const char *name, struct meter_key *key, bool *out)
 {
-	g_autofree char *address = NULL;
+	char address[sizeof "255.255.255.255"];
 	const char *tail;
 
 	if (!g_str_has_prefix(name, "traffic_"))
@@ -269,9 +266,10 @@ bool plan_counter_parse(const char *name, struct meter_key *key, bool *out)
 	if (key->kind == KIND_GATEWAY)
 		name += strlen("snat_");
 	tail = strchr(name, '_');
-	if (!tail)
+	if (!tail || tail - name >= (ptrdiff_t)sizeof address)
 		return false;
-	address = g_strndup(name, tail - name);
+	memcpy(address, name, (size_t)(tail - name));
+	address[tail - name] = '\0';
 	if (!address_from_string(address, &key->address) || !key->address)
 		return false;
 	if (key->kind == KIND_FLOATING) {

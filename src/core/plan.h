@@ -21,8 +21,8 @@ bool plan_is_same(const struct plan *a, const struct plan *b);
 /* The plan's meter of that key, or NULL. */
 const struct planned_meter *plan_find_meter(const struct plan *plan, const struct meter_key *key);
 
-/* True if the plan has a meter of that key; *fixed (may be NULL) is then its fixed address. */
-bool plan_find(const struct plan *plan, const struct meter_key *key, uint32_t *fixed);
+/* The same for one key after the other: quick where they ascend.  *at: where to look first; 0 to begin with. */
+const struct planned_meter *plan_find_next(const struct plan *plan, const struct meter_key *key, unsigned *at);
 
 /* Marks those planned meters whose address was not there when the plan was made, and is in router, seen later.  Not those
  * that were counted before already (found: what stood there). */

@@ -107,7 +107,7 @@ static void count(const struct seen *seen, enum kind kind, uint32_t address, boo
 	struct meter_key key = { .kind = kind, .address = address, .class_name = class_of(seen, remote) };
 	struct counts *counts = counter(seen->ns, &key);
 
-	if (!counts || !plan_find(seen->ns->plan, &key, NULL))
+	if (!counts || !plan_find_meter(seen->ns->plan, &key))
 		return;
 	*(out ? &counts->out_bytes : &counts->in_bytes) += seen->packet->bytes;
 	*(out ? &counts->out_packets : &counts->in_packets) += 1;
@@ -245,7 +245,7 @@ static bool fake_bury(struct backend *backend, const struct place *place, const 
 	struct fake_ns *ns = find(backend, place->ns);
 
 	for (unsigned i = ns ? ns->readings->len : 0; i > 0; i--)
-		if (!plan_find(plan, &g_array_index(ns->readings, struct reading, i - 1).key, NULL))
+		if (!plan_find_meter(plan, &g_array_index(ns->readings, struct reading, i - 1).key))
 			g_array_remove_index_fast(ns->readings, i - 1);
 	return true;
 }

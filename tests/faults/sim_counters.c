@@ -177,7 +177,7 @@ void counters_receive(struct net *net, struct parcel *parcel, uint32_t address)
 			key.address = address;
 			key.kind = address == bank->plan->gateway ? KIND_GATEWAY : KIND_FLOATING;
 		}
-		if (!plan_find(bank->plan, &key, NULL))
+		if (!plan_find_meter(bank->plan, &key))
 			continue;
 		parcel->led = true;
 		parcel->led_to = key;
@@ -426,7 +426,7 @@ static bool sim_bury(struct backend *backend, const struct place *place, const s
 		drop_bank(&table->banks[1 - MAX(table->live, 0)]);
 	for (unsigned i = 0; plan && i < found->readings->len; i++) {
 		const struct meter_key *key = &g_array_index(found->readings, struct reading, i).key;
-		struct life *life = plan_find(plan, key, NULL) ? NULL : find_life(bank, key);
+		struct life *life = plan_find_meter(plan, key) ? NULL : find_life(bank, key);
 
 		if (!life)
 			continue;

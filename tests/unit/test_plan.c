@@ -38,16 +38,31 @@ static void test_one_meter_an_address_and_class(void)
 	SCOPED(router) *router = make_router();
 	SCOPED(plan) *plan = plan_of(router);
 	struct meter_key key = { KIND_FLOATING, A(198, 51, 100, 102), g_intern_string("free") };
-	uint32_t fixed = 0;
 
 	g_assert_cmpuint(plan->meters->len, ==, 9);
-	g_assert_true(plan_find(plan, &key, &fixed));
-	g_assert_cmpuint(fixed, ==, A(10, 0, 1, 12));
+	g_assert_nonnull(plan_find_meter(plan, &key));
+	g_assert_cmpuint(plan_find_meter(plan, &key)->fixed, ==, A(10, 0, 1, 12));
 	key.address++;
-	g_assert_false(plan_find(plan, &key, NULL));
+	g_assert_null(plan_find_meter(plan, &key));
 	g_assert_cmpuint(plan->local->len, ==, 1);
 	g_assert_false(plan->standby);
 	g_assert_false(plan_has_unattributed(plan));
+}
+
+static void test_meters_one_after_the_other(void)
+{
+	SCOPED(router) *router = make_router();
+	SCOPED(plan) *plan = plan_of(router);
+	struct meter_key stranger = { KIND_FLOATING, A(198, 51, 100, 1), g_intern_string("free") };
+	unsigned at = 0;
+
+	for (unsigned round = 0; round < 2; round++) /* the second one goes back to the first */
+		for (unsigned i = 0; i < plan->meters->len; i += 1 + round) {
+			const struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
+
+			g_assert_true(plan_find_next(plan, &meter->key, &at) == meter);
+			g_assert_null(plan_find_next(plan, &stranger, &at));
+		}
 }
 
 static void test_router_without_external_device_counts_nothing(void)
@@ -271,6 +286,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/plan/meters", test_one_meter_an_address_and_class);
+	g_test_add_func("/plan/in-turn", test_meters_one_after_the_other);
 	g_test_add_func("/plan/no-external", test_router_without_external_device_counts_nothing);
 	g_test_add_func("/plan/no-snat", test_router_without_snat_has_unattributed);
 	g_test_add_func("/plan/standby", test_router_that_serves_nothing_is_standby);
