@@ -334,12 +334,15 @@ bool ebpf_change_drop_old(const struct ebpf_maps *maps, struct standing *standin
 bool ebpf_change_bury(const struct ebpf_maps *maps, struct standing *standing, const struct plan *plan,
                       const struct snapshot *found, GError **error)
 {
+	unsigned at = 0;
+
 	for (unsigned i = 0; i < found->readings->len; i++) {
 		const struct meter_key *key = &g_array_index(found->readings, struct reading, i).key;
-		struct meter_counter_key counter = standing_counter(standing, key);
+		struct meter_counter_key counter;
 
-		if (plan && plan_find_meter(plan, key))
+		if (plan && plan_find_next(plan, key, &at))
 			continue;
+		counter = standing_counter(standing, key);
 		if (!ebpf_drop(maps, EBPF_COUNTERS, &counter, error))
 			return false;
 		g_hash_table_remove(standing->counters, standing_word(&counter));

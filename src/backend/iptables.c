@@ -319,12 +319,12 @@ static bool iptables_bury(struct backend *backend, const struct place *place, co
                           const struct snapshot *found, GError **error)
 {
 	struct known *known = known_of(backend, place);
-	unsigned bank = (unsigned)MAX(known->live, 0);
+	unsigned bank = (unsigned)MAX(known->live, 0), at = 0;
 
 	if (found->former && !ipt_destroy(place->netfilter, &known->standing.banks[1 - bank], error))
 		return backend_refuse(error);
 	for (unsigned i = 0; plan && i < found->readings->len; i++) {
-		if (plan_find_meter(plan, &g_array_index(found->readings, struct reading, i).key))
+		if (plan_find_next(plan, &g_array_index(found->readings, struct reading, i).key, &at))
 			continue;
 		return (ipt_bury(place->netfilter, &known->standing.banks[bank], plan, error) || backend_refuse(error)) &&
 		       (!known->plan || remember_content(known, place, known->tag, known->plan, error));

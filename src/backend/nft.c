@@ -329,20 +329,23 @@ static bool nft_lacks(struct backend *backend, const struct place *place, const 
 static bool nft_bury(struct backend *backend, const struct place *place, const struct plan *plan,
                      const struct snapshot *found, GError **error)
 {
-	scoped_batch *batch = nftbatch_new(NFT_TABLE);
+	scoped_batch *batch = NULL; /* there is hardly ever anything to do */
+	unsigned at = 0;
 
 	for (unsigned i = 0; i < found->readings->len; i++) {
 		const struct meter_key *key = &g_array_index(found->readings, struct reading, i).key;
 		g_autofree char *in = NULL, *out = NULL;
 
-		if (plan_find_meter(plan, key))
+		if (plan_find_next(plan, key, &at))
 			continue;
+		if (!batch)
+			batch = nftbatch_new(NFT_TABLE);
 		in = plan_counter_name(key, false);
 		out = plan_counter_name(key, true);
 		nftbatch_delete_counter(batch, in);
 		nftbatch_delete_counter(batch, out);
 	}
-	return nftbatch_commit(batch, place->netfilter, error);
+	return !batch || nftbatch_commit(batch, place->netfilter, error);
 }
 
 /* ---- going ---- */

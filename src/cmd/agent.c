@@ -37,7 +37,7 @@
 
 /* What is larger than this goes back to the system when it is freed.  Without it the first such piece that is freed has
  * malloc take all that follow from the heap (mallopt(3), M_MMAP_THRESHOLD), and a heap with holes in it stays large. */
-#define LARGE (128 * 1024)
+#define LARGE (256 * 1024)
 
 struct agent {
 	struct node node;

@@ -341,7 +341,7 @@ static bool configure(struct store *store, GError **error)
 		return true;
 	/* The WAL stays when the agent ends: who may only read cannot make one. */
 	sqlite3_file_control(store->db, "main", SQLITE_FCNTL_PERSIST_WAL, &persist);
-	if (!sql_exec(store, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16384; "
+	if (!sql_exec(store, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -4096; "
 	                     "PRAGMA journal_size_limit = 67108864", error))
 		return false;
 	sqlite3_wal_hook(store->db, note_wal, store);

@@ -18,7 +18,7 @@ FAULT = "1,000 routers come and go in an hour (compressed)"
 TOGETHER = times(50, 5)
 ROUNDS = times(20, 16)
 WARM = times(4, 8)          # rounds after which nothing may grow any more
-CACHE_KB = 16384            # SQLite's, which fills as the database grows: cache_size in src/store/sql.c
+CACHE_KB = 4096             # SQLite's, which fills as the database grows: cache_size in src/store/sql.c
 PAGE_KB = 4.3               # of the cache: the page, and what SQLite keeps about it
 # A router, beside that, for the allocator: 0.8 of 1,000 (nft), 1.9 of the first 400 (iptables), less from round to round. The
 # short run begins to look while the heap still grows to its size.
