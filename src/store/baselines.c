@@ -322,25 +322,50 @@ static bool take_meter(struct baselines *baselines, const char *const *classes, 
 	return true;
 }
 
-static struct baselines *parse(const char *data, const struct header *header)
+struct file {
+	char *data;
+	struct header header;
+	GVariant *head;  /* lies in data */
+	int64_t commits;
+};
+
+static void file_clear(struct file *file)
 {
-	const char *head = data + sizeof *header, *records = head + header->head_len + -header->head_len % 8;
-	g_autoptr(GVariant) variant = g_variant_ref_sink(g_variant_new_from_data(
-		G_VARIANT_TYPE(HEAD_TYPE), head, header->head_len, FALSE, NULL, NULL));
-	g_autoptr(GVariant) generations = g_variant_get_child_value(variant, 4);
-	g_autoptr(GVariant) names = g_variant_get_child_value(variant, 3);
+	g_clear_pointer(&file->head, g_variant_unref);
+	g_clear_pointer(&file->data, g_free);
+}
+
+/* False where there is none that is whole. */
+static bool read_file(const char *path, struct file *file)
+{
+	size_t length;
+
+	*file = (struct file){ 0 };
+	if (g_file_get_contents(path, &file->data, &length, NULL) && is_whole(file->data, length, &file->header)) {
+		file->head = g_variant_ref_sink(g_variant_new_from_data(G_VARIANT_TYPE(HEAD_TYPE), file->data + sizeof file->header,
+		                                                        file->header.head_len, FALSE, NULL, NULL));
+		g_variant_get_child(file->head, 1, "x", &file->commits);
+		if (g_variant_is_normal_form(file->head))
+			return true;
+	}
+	file_clear(file);
+	return false;
+}
+
+static struct baselines *parse(const struct file *file)
+{
+	const char *records = file->data + sizeof file->header + file->header.head_len + -file->header.head_len % 8;
+	g_autoptr(GVariant) generations = g_variant_get_child_value(file->head, 4);
+	g_autoptr(GVariant) names = g_variant_get_child_value(file->head, 3);
 	g_autofree const char **classes = NULL;
-	struct baselines *baselines;
+	struct baselines *baselines = baselines_new();
 	size_t n_classes;
 
-	if (!g_variant_is_normal_form(variant))
-		return NULL;
 	classes = g_variant_get_bytestring_array(names, &n_classes);
-	baselines = baselines_new();
-	g_variant_get(variant, "(sxx@aay@a" GENERATION_TYPE ")", &baselines->store, &baselines->commits,
+	g_variant_get(file->head, "(sxx@aay@a" GENERATION_TYPE ")", &baselines->store, &baselines->commits,
 	              &baselines->last_seq, NULL, NULL);
 	take_generations(baselines, generations);
-	for (uint64_t i = 0; i < header->records; i++) {
+	for (uint64_t i = 0; i < file->header.records; i++) {
 		struct record record;
 
 		memcpy(&record, records + i * sizeof record, sizeof record);
@@ -352,34 +377,34 @@ static struct baselines *parse(const char *data, const struct header *header)
 	return baselines;
 }
 
+/* Of two that are whole the meters of the newer one alone are taken: there may be very many. */
 struct baselines *baselines_load(const char *directory, bool *damaged)
 {
+	struct file files[2];
 	struct baselines *newest = NULL;
-	unsigned n = 0;
+	unsigned n = 0, turn = 0;
 
 	*damaged = false;
-	for (unsigned turn = 0; turn < 2; turn++) {
-		g_autofree char *path = file_path(directory, turn), *data = NULL;
-		struct baselines *found = NULL;
-		struct header header;
-		size_t length;
+	for (unsigned i = 0; i < 2; i++) {
+		g_autofree char *path = file_path(directory, i);
+		bool is_there = read_file(path, &files[i]);
 
-		if (g_file_get_contents(path, &data, &length, NULL) && is_whole(data, length, &header))
-			found = parse(data, &header);
-		if (!found) {
-			*damaged |= access(path, F_OK) == 0;
-			continue;
-		}
-		found->turn = turn;
-		n++;
-		if (newest && newest->commits >= found->commits) {
-			baselines_free(found);
+		n += is_there;
+		*damaged |= !is_there && access(path, F_OK) == 0;
+		if (is_there && (!files[turn].data || files[i].commits > files[turn].commits))
+			turn = i;
+	}
+	for (unsigned i = 0; i < 2 && !newest && files[turn].data; i++, turn = !turn) {
+		newest = parse(&files[turn]);
+		if (newest) {
+			newest->turn = turn;
+			newest->uncertain = n == 1 && newest->commits > FIRST_COMMIT;
 		} else {
-			baselines_free(newest);
-			newest = found;
+			*damaged = true;
+			n--;
 		}
 	}
-	if (newest)
-		newest->uncertain = n == 1 && newest->commits > FIRST_COMMIT;
+	file_clear(&files[0]);
+	file_clear(&files[1]);
 	return newest;
 }
