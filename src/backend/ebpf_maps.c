@@ -21,7 +21,19 @@
 #define STOCK_PAUSE_US 2000
 
 const char *const ebpf_map_names[EBPF_MAPS] = { "programs", "routers", "classes", "addresses", "prefixes", "counters" };
-static const unsigned sizes[EBPF_MAPS] = { 1, METER_ROUTERS, METER_CLASSES, METER_ADDRESSES, METER_PREFIXES, METER_COUNTERS };
+
+/* As in bpf/maps.h. */
+static const struct form {
+	unsigned type, key_size, value_size, entries;
+} forms[EBPF_MAPS] = {
+	[EBPF_PROGRAMS] = { BPF_MAP_TYPE_PROG_ARRAY, sizeof(uint32_t), sizeof(uint32_t), 1 },
+	[EBPF_ROUTERS] = { BPF_MAP_TYPE_HASH, sizeof(uint64_t), sizeof(struct meter_router), METER_ROUTERS },
+	[EBPF_CLASSES] = { BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(struct meter_class), METER_CLASSES },
+	[EBPF_ADDRESSES] = { BPF_MAP_TYPE_HASH, sizeof(struct meter_address_key), sizeof(struct meter_address), METER_ADDRESSES },
+	[EBPF_PREFIXES] = { BPF_MAP_TYPE_LPM_TRIE, sizeof(struct meter_prefix_key), sizeof(struct meter_prefix), METER_PREFIXES },
+	[EBPF_COUNTERS] = { BPF_MAP_TYPE_PERCPU_HASH, sizeof(struct meter_counter_key), sizeof(struct meter_counts),
+	                    METER_COUNTERS },
+};
 
 bool ebpf_refuse(GError **error, const char *format, ...)
 {
@@ -108,9 +120,33 @@ static enum ebpf_place place_pinned(void)
 	return access(pin, F_OK) == 0 ? EBPF_PLACE_RULE : EBPF_PLACE_LINK;
 }
 
+/* What the kernel copies out of a map is as long as that map has it: a stranger's would not fit. */
+static bool is_ours(int fd, const struct form *form)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof info;
+
+	return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.type == form->type && info.key_size == form->key_size &&
+	       info.value_size == form->value_size && info.max_entries == form->entries;
+}
+
+/* -1, without an error, where nothing is pinned. */
+static bool open_map(const char *pin, const struct form *form, int *fd, GError **error)
+{
+	*fd = bpf_obj_get(pin);
+	if (*fd < 0)
+		return errno == ENOENT || ebpf_refuse(error, "%s", pin);
+	if (is_ours(*fd, form))
+		return true;
+	g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
+	            "%s: what is pinned there is no map of fipmeter's (rm it: a map that fits is made in its place)", pin);
+	return false;
+}
+
 bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 {
 	struct ebpf_maps *opened;
+	bool whole = true;
 
 	*maps = NULL;
 	if (access(EBPF_PINS, F_OK) < 0)
@@ -121,18 +157,17 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 	opened->place = place_pinned();
 	for (unsigned i = 0; i < EBPF_MAPS; i++) {
 		g_autofree char *pin = pin_of(opened->place, i);
-		bool missing;
 
-		opened->fds[i] = bpf_obj_get(pin);
-		if (opened->fds[i] >= 0)
-			continue;
-		missing = errno == ENOENT;
-		if (!missing)
-			ebpf_refuse(error, "%s", pin);
-		ebpf_maps_close(opened);
-		return missing; /* half made, or half removed: ebpf_maps_load() begins anew */
+		if (!open_map(pin, &forms[i], &opened->fds[i], error)) {
+			ebpf_maps_close(opened);
+			return false;
+		}
+		whole = whole && opened->fds[i] >= 0;
 	}
-	*maps = opened;
+	if (whole)
+		*maps = opened;
+	else
+		ebpf_maps_close(opened); /* half made, or half removed: ebpf_maps_load() begins anew */
 	return true;
 }
 
@@ -321,7 +356,7 @@ bool ebpf_put(const struct ebpf_maps *maps, enum ebpf_map map, const void *key, 
 	if (update(maps->fds[map], key, value, how == EBPF_NEW ? BPF_NOEXIST : BPF_ANY))
 		return true;
 	if (errno == E2BIG || errno == ENOSPC) /* hash, longest-prefix match */
-		return ebpf_refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, ebpf_map_names[map], sizes[map]);
+		return ebpf_refuse(error, "the map %s/%s is full (%u entries)", EBPF_PINS, ebpf_map_names[map], forms[map].entries);
 	return ebpf_refuse(error, "%s/%s", EBPF_PINS, ebpf_map_names[map]);
 }
 

@@ -220,6 +220,19 @@ def test_pins_of_another_version_are_named_and_left_alone(lab, meter, place):
     assert called(lab, place) == 2
 
 
+def test_a_strangers_map_under_our_name_is_named_and_left_alone(lab, meter, place):
+    """What it has is longer than ours: nothing of it may be read."""
+    pin = f"{PINS}/routers"
+    strange = f"bpftool map create {pin} type hash key 8 value 4096 entries 4 name strange"
+    for before in f"mkdir -p {PINS}", f"rm {pin}":  # where nothing of ours is, and in the place of ours
+        assert not lab.sh(["sh", "-ec", f"{before}; {strange}"]).returncode
+        assert f"{pin}: what is pinned there is no map of fipmeter's" in meter.once(status=1).stderr
+        assert '"strange"' in lab.sh(["bpftool", "-j", "map", "show", "pinned", pin]).stdout
+        lab.sh(["rm", pin])
+        meter.once()
+        assert called(lab, place) == 2
+
+
 # --- what is kept of the namespace's routes ---
 
 MARK = slice(16, 24)            # in the values of bpf/meter.h
