@@ -131,7 +131,7 @@ static bool check_baselines(struct store *store, const struct baselines *second,
 	return !store->damage;
 }
 
-static enum verdict judge_once(struct store *store, const struct baselines *second, GError **error)
+enum verdict judge_database(struct store *store, const struct baselines *second, GError **error)
 {
 	enum verdict verdict;
 
@@ -145,21 +145,4 @@ static enum verdict judge_once(struct store *store, const struct baselines *seco
 	    !sql_prepare_all(store, error) || !sql_read_store(store, error) || !check_baselines(store, second, error))
 		return store->damage ? VERDICT_DAMAGED : VERDICT_FAILED;
 	return VERDICT_WHOLE;
-}
-
-/* What looks damaged is looked at once more, through another connection: a read that fails once, and then does not, is no
- * reason to take years of rows away from who asks for them. */
-enum verdict judge_database(struct store *store, const struct baselines *second, GError **error)
-{
-	g_autoptr(GError) first = NULL;
-	enum verdict verdict = judge_once(store, second, &first);
-
-	if (verdict != VERDICT_DAMAGED) {
-		if (first)
-			g_propagate_error(error, g_steal_pointer(&first));
-		return verdict;
-	}
-	sql_close(store);
-	g_clear_pointer(&store->damage, g_free);
-	return judge_once(store, second, error);
 }

@@ -242,20 +242,17 @@ static bool begin_anew(struct store *store, const struct baselines *second, char
 	return true;
 }
 
-/* Goes on with it if it is whole.  What looks damaged only then is judged once more, too: a read that failed. */
+/* Goes on with it if it is whole.  What looks damaged, by then or in going on, is looked at once more, through another
+ * connection: a read that fails once, and then does not, is no reason to take years of rows away from who asks for them. */
 static enum verdict judge_to_go_on(struct store *store, const struct baselines *second, char **reason, bool *goes_on,
                                    GError **error)
 {
 	for (unsigned look = 1;; look++) {
 		enum verdict verdict = judge_database(store, second, error);
 
-		if (verdict != VERDICT_WHOLE)
-			return verdict;
-		*goes_on = go_on(store, second, reason, error);
-		if (*goes_on || !store->damage)
-			return VERDICT_WHOLE;
-		if (look == 2)
-			return VERDICT_DAMAGED;
+		*goes_on = verdict == VERDICT_WHOLE && go_on(store, second, reason, error);
+		if (!store->damage || look == 2)
+			return store->damage ? VERDICT_DAMAGED : verdict;
 		sql_close(store);
 		g_clear_pointer(&store->damage, g_free);
 		g_clear_error(error);
