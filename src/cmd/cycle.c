@@ -526,6 +526,7 @@ bool cycle_settle(struct node *node, GError **error)
 		                      site->found->intact ? NULL : CYCLE_BROKEN;
 		ledger_settle(node->ledger, site->plan, plan_basis(site->plan, site->backend->basis), site->found, batch);
 		cycle_weigh(node, site, batch, &mark);
+		plan_keep_strangers(site->plan, site->found); /* the batch has the others, and may be as large */
 	}
 	now = clock_now();
 	if (present)

@@ -364,7 +364,7 @@ static unsigned settle_first(const struct ledger *ledger, struct batch *batch, c
 	extend_unseen(ledger, batch, meter, at);
 	if (!planned || !planned->came)
 		return 0;
-	declare_arrival(ledger, batch, planned->came_after.boot_us ? &planned->came_after : &plan->known_at, meter, at);
+	declare_arrival(ledger, batch, plan_came_after(plan, planned), meter, at);
 	return FLAG_GAP;
 }
 

@@ -45,6 +45,7 @@ void plan_free(struct plan *plan)
 	g_free(plan->router);
 	g_free(plan->ns);
 	g_array_unref(plan->meters);
+	g_clear_pointer(&plan->awaited, g_hash_table_unref);
 	g_array_unref(plan->local);
 	g_array_unref(plan->ranges);
 	g_ptr_array_unref(plan->classes);

@@ -78,7 +78,6 @@ struct planned_meter {
 	bool served;    /* the address was there already at the look, so it may have had traffic */
 	bool came;      /* it was not, but it was before the counter's first reading */
 	bool lent;      /* counted for another fixed address since the last reading that is in the books */
-	struct instant came_after; /* if came: then it was not there yet; 0: when the plan was known to hold */
 };
 
 struct class_range {
@@ -96,6 +95,7 @@ struct plan {
 	struct instant known_at; /* then the router was known to be so; 0: not said */
 	uint64_t look;       /* number of the look that it is of: no other one in this process has it; 0: not said */
 	GArray *meters;      /* of struct planned_meter, ascending by key */
+	GHashTable *awaited; /* for plan_came_after() */
 	GArray *local;       /* of struct prefix, disjoint, ascending */
 	GArray *ranges;      /* of struct class_range, disjoint, ascending, covering all of IPv4 */
 	GPtrArray *classes;  /* of const char *, interned, ascending: every class that has meters here */

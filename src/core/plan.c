@@ -141,8 +141,24 @@ void plan_mark_arrivals(struct plan *plan, const struct router *router, const st
 		if (!awaits(meter) || !is_served(router, meter->key.address) || snapshot_find(found, &meter->key))
 			continue;
 		meter->came = true;
-		meter->came_after = plan->known_at;
+		if (plan->awaited)
+			g_hash_table_remove(plan->awaited, meter);
 	}
+}
+
+const struct instant *plan_came_after(const struct plan *plan, const struct planned_meter *meter)
+{
+	const struct instant *since = plan->awaited ? g_hash_table_lookup(plan->awaited, meter) : NULL;
+
+	return since ? since : &plan->known_at;
+}
+
+/* Hardly any meter needs this: not all of them carry it. */
+static void await_since(struct plan *plan, const struct planned_meter *meter, const struct instant *since)
+{
+	if (!plan->awaited)
+		plan->awaited = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	g_hash_table_insert(plan->awaited, (void *)meter, g_memdup2(since, sizeof *since));
 }
 
 void plan_keep_arrivals(struct plan *plan, const struct plan *older)
@@ -154,8 +170,24 @@ void plan_keep_arrivals(struct plan *plan, const struct plan *older)
 		if (!before || !before->came)
 			continue;
 		meter->came = true;
-		meter->came_after = before->came_after;
+		if (plan_came_after(older, before)->boot_us)
+			await_since(plan, meter, plan_came_after(older, before));
 	}
+}
+
+void plan_keep_strangers(const struct plan *plan, struct snapshot *found)
+{
+	GArray *strangers = g_array_new(FALSE, TRUE, sizeof(struct reading));
+	unsigned at = 0;
+
+	for (unsigned i = 0; i < found->readings->len; i++) {
+		const struct reading *reading = &g_array_index(found->readings, struct reading, i);
+
+		if (!plan_find_next(plan, &reading->key, &at))
+			g_array_append_vals(strangers, reading, 1);
+	}
+	g_array_unref(found->readings);
+	found->readings = strangers;
 }
 
 void plan_keep_lent(struct plan *plan, const struct plan *older)

@@ -28,6 +28,9 @@ const struct planned_meter *plan_find_next(const struct plan *plan, const struct
  * that were counted before already (found: what stood there). */
 void plan_mark_arrivals(struct plan *plan, const struct router *router, const struct snapshot *found);
 
+/* When the address of such a meter was not there yet, as was last known. */
+const struct instant *plan_came_after(const struct plan *plan, const struct planned_meter *meter);
+
 /* Takes over from an older plan what was marked there: no reading may have come into the books since. */
 void plan_keep_arrivals(struct plan *plan, const struct plan *older);
 
@@ -51,6 +54,9 @@ GArray *plan_near(const struct plan *plan);
 
 /* The basis of what is counted by it, in a back end whose usual one that is. */
 enum basis plan_basis(const struct plan *plan, enum basis usual);
+
+/* Lets go of the readings of meters that the plan has: what stays is for bury() of the back end (backend/backend.h). */
+void plan_keep_strangers(const struct plan *plan, struct snapshot *found);
 
 /* A digest of all that a back end makes of a plan.  The caller frees. */
 char *plan_digest(const struct plan *plan);

@@ -190,6 +190,7 @@ static struct plan *copy_plan(const struct plan *plan)
 	struct plan *copy = g_new(struct plan, 1);
 
 	*copy = *plan;
+	copy->awaited = NULL; /* a back end does not ask for it */
 	copy->router = g_strdup(plan->router);
 	copy->ns = g_strdup(plan->ns);
 	g_array_ref(copy->meters);

@@ -293,6 +293,7 @@ static struct plan *copy_plan(const struct plan *plan)
 	struct plan *copy = g_new(struct plan, 1);
 
 	*copy = *plan;
+	copy->awaited = NULL; /* a back end does not ask for it */
 	copy->router = g_strdup(plan->router);
 	copy->ns = g_strdup(plan->ns);
 	copy->meters = g_array_copy(plan->meters);

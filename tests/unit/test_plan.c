@@ -163,6 +163,7 @@ static void test_addresses_that_come_after_the_look(void)
 	for (unsigned i = 0; i < plan->meters->len; i++)
 		came += g_array_index(plan->meters, struct planned_meter, i).came;
 	g_assert_cmpuint(came, ==, plan->classes->len - 1);
+	g_array_index(router->floating, struct floating, 1).served = false;
 	newer = plan_of(router);
 	newer->known_at.boot_us = 2;
 	plan_keep_arrivals(newer, plan);
@@ -170,8 +171,12 @@ static void test_addresses_that_come_after_the_look(void)
 		const struct planned_meter *meter = &g_array_index(newer->meters, struct planned_meter, i);
 
 		g_assert_cmpint(meter->came, ==, g_array_index(plan->meters, struct planned_meter, i).came);
-		g_assert_cmpint(meter->came_after.boot_us, ==, meter->came);
+		g_assert_cmpint(plan_came_after(newer, meter)->boot_us, ==, meter->came ? 1 : 2);
 	}
+	g_array_index(router->floating, struct floating, 1).served = true;
+	plan_mark_arrivals(newer, router, found); /* it was not there at the newer look either */
+	for (unsigned i = 0; i < newer->meters->len; i++)
+		g_assert_cmpint(plan_came_after(newer, &g_array_index(newer->meters, struct planned_meter, i))->boot_us, ==, 2);
 }
 
 static void test_router_names(void)
@@ -179,6 +184,25 @@ static void test_router_names(void)
 	g_assert_cmpstr(router_name_of("qrouter-2f6e"), ==, "2f6e");
 	g_assert_cmpstr(router_name_of("snat-2f6e-7a"), ==, "2f6e-7a");
 	g_assert_cmpstr(router_name_of("other"), ==, "other");
+}
+
+static void test_counters_of_strangers(void)
+{
+	SCOPED(router) *router = make_router();
+	SCOPED(plan) *plan = plan_of(router);
+	SCOPED(snapshot) *found = snapshot_new();
+	struct reading stranger = { .key = { KIND_GATEWAY, A(203, 0, 113, 9), g_intern_string("free") } };
+
+	for (unsigned i = 0; i < plan->meters->len; i++) {
+		struct reading reading = { .key = g_array_index(plan->meters, struct planned_meter, i).key };
+
+		g_array_append_val(found->readings, reading);
+	}
+	g_array_append_val(found->readings, stranger);
+	g_array_sort(found->readings, snapshot_compare);
+	plan_keep_strangers(plan, found);
+	g_assert_cmpuint(found->readings->len, ==, 1);
+	g_assert_true(meter_key_equal(&g_array_index(found->readings, struct reading, 0).key, &stranger.key));
 }
 
 static bool is_lent(const struct plan *plan, uint32_t address)
@@ -293,6 +317,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/names", test_counter_names_there_and_back);
 	g_test_add_func("/plan/strangers", test_strangers_are_no_counters);
 	g_test_add_func("/plan/arrivals", test_addresses_that_come_after_the_look);
+	g_test_add_func("/plan/counters-of-strangers", test_counters_of_strangers);
 	g_test_add_func("/plan/router-names", test_router_names);
 	g_test_add_func("/plan/lent", test_addresses_that_were_lent);
 	g_test_add_func("/plan/alike", test_plans_that_count_alike);
