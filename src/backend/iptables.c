@@ -8,7 +8,8 @@
  * the rules from the one to the other.  Only that, and going, writes to the table, under the locks of kernel/xtlock.h.
  *
  * One dump reads all sets.  Whether the rules still stand is known from the fingerprint of the table: where it has not
- * moved since they were read, they need not be read.
+ * moved since they were read, they need not be read.  Of a dump that is as the plan wants it the counters are let go of:
+ * a node may have a million elements, and hardly ever is one to be changed.  Who wants to, reads them again.
  */
 #include "backend/backend.h"
 
@@ -28,7 +29,8 @@ struct known {
 	int live;            /* the bank that they lead to; -1: none */
 	char *digest;        /* of the rules; "" where there are none of ours */
 	bool well;           /* they are as the jump's comment says */
-	struct ipt_standing standing; /* the last dump */
+	struct ipt_standing standing; /* the last dump ... */
+	bool slim;                    /* ... without its counters */
 	/* all was as a plan wants it: */
 	char *tag, *plan;    /* plan: its digest; NULL: not known */
 	uint64_t look;       /* of the plan that was last found to be so; 0: not known */
@@ -69,6 +71,27 @@ static struct known *known_of(struct backend *backend, const struct place *place
 		g_hash_table_insert(all, g_strdup(place->ns), known);
 	}
 	return known;
+}
+
+/* ---- what stands ---- */
+
+static bool read_standing(struct known *known, const struct place *place, GError **error)
+{
+	if (!ipt_standing_read(place->netfilter, &known->standing, error))
+		return false;
+	known->slim = false;
+	return true;
+}
+
+static void make_slim(struct known *known)
+{
+	ipt_standing_forget_counters(&known->standing);
+	known->slim = true;
+}
+
+static bool make_whole(struct known *known, const struct place *place, GError **error)
+{
+	return !known->slim || read_standing(known, place, error);
 }
 
 /* ---- reading ---- */
@@ -114,7 +137,7 @@ static struct snapshot *iptables_read(struct backend *backend, const struct plac
 
 	if (!xtables_fingerprint(place->ns_fd, IPTABLES_TABLE, &table, error) ||
 	    ((!known->digest || known->table != table) && !read_rules(known, place, table, error)) ||
-	    !ipt_standing_read(place->netfilter, &known->standing, error)) {
+	    !read_standing(known, place, error)) {
 		backend_refuse(error);
 		return NULL;
 	}
@@ -125,6 +148,8 @@ static struct snapshot *iptables_read(struct backend *backend, const struct plac
 		snapshot->intact &= known->well && snapshot->generation && !is_touched(known, snapshot, bank);
 	if (!snapshot->intact || !snapshot->generation)
 		forget_plan(known);
+	if (known->plan)
+		make_slim(known);
 	return snapshot;
 }
 
@@ -152,6 +177,7 @@ static void remember(struct known *known, const char *tag, const char *plan)
 		known->plan = g_strdup(plan);
 	}
 	known->content = ipt_bank_content(&known->standing.banks[known->live]);
+	make_slim(known);
 }
 
 /* Are the rules those that the plan asks for?  A set that they need and that is not there says no. */
@@ -193,6 +219,8 @@ static bool iptables_compare(struct backend *backend, const struct place *place,
 		return false;
 	if (!same)
 		return true;
+	if (!make_whole(known, place, error))
+		return backend_refuse(error);
 	ipt_bank_init(&wanted);
 	ipt_layout_fill(&wanted, (unsigned)known->live, plan, found->generation);
 	difference = ipt_compare(&known->standing.banks[known->live], &wanted);
@@ -274,7 +302,7 @@ static bool change_inside(struct known *known, const struct place *place, const 
 static bool remember_content(struct known *known, const struct place *place, const char *tag, const char *plan,
                              GError **error)
 {
-	if (!ipt_standing_read(place->netfilter, &known->standing, error))
+	if (!read_standing(known, place, error))
 		return backend_refuse(error);
 	remember(known, tag, plan);
 	return true;
@@ -289,7 +317,7 @@ static bool iptables_sync(struct backend *backend, const struct place *place, co
 	unsigned other = found->generation ? 1 - (unsigned)MAX(known->live, 0) : 0;
 
 	forget_plan(known);
-	if (!ipt_standing_read(place->netfilter, &known->standing, error))
+	if (!read_standing(known, place, error))
 		return backend_refuse(error);
 	if (!(inside ? change_inside(known, place, plan, tag, error) : build(backend, place, plan, tag, other, error)))
 		return false;
@@ -326,8 +354,9 @@ static bool iptables_bury(struct backend *backend, const struct place *place, co
 	for (unsigned i = 0; plan && i < found->readings->len; i++) {
 		if (plan_find_next(plan, &g_array_index(found->readings, struct reading, i).key, &at))
 			continue;
-		return (ipt_bury(place->netfilter, &known->standing.banks[bank], plan, error) || backend_refuse(error)) &&
-		       (!known->plan || remember_content(known, place, known->tag, known->plan, error));
+		if (!make_whole(known, place, error) || !ipt_bury(place->netfilter, &known->standing.banks[bank], plan, error))
+			return backend_refuse(error);
+		return !known->plan || remember_content(known, place, known->tag, known->plan, error);
 	}
 	return true;
 }
@@ -348,7 +377,7 @@ static bool iptables_remove(struct backend *backend, const struct place *place, 
 {
 	struct known *known = known_of(backend, place);
 
-	if (!iptables_stop(backend, place, error) || !ipt_standing_read(place->netfilter, &known->standing, error))
+	if (!iptables_stop(backend, place, error) || !read_standing(known, place, error))
 		return backend_refuse(error);
 	for (unsigned i = 0; i < IPTABLES_BANKS; i++)
 		if (!ipt_destroy(place->netfilter, &known->standing.banks[i], error))
