@@ -8,8 +8,8 @@
  * the rules from the one to the other.  Only that, and going, writes to the table, under the locks of kernel/xtlock.h.
  *
  * One dump reads all sets.  Whether the rules still stand is known from the fingerprint of the table: where it has not
- * moved since they were read, they need not be read.  Of a dump that is as the plan wants it the counters are let go of:
- * a node may have a million elements, and hardly ever is one to be changed.  Who wants to, reads them again.
+ * moved since they were read, they need not be read.  Of a dump the addresses are let go of once they are in the snapshot: a
+ * node may have a million elements, and hardly ever is one to be changed.  Who compares or changes them reads them again.
  */
 #include "backend/backend.h"
 
@@ -30,7 +30,7 @@ struct known {
 	char *digest;        /* of the rules; "" where there are none of ours */
 	bool well;           /* they are as the jump's comment says */
 	struct ipt_standing standing; /* the last dump ... */
-	bool slim;                    /* ... without its counters */
+	bool slim;                    /* ... without its addresses */
 	/* all was as a plan wants it: */
 	char *tag, *plan;    /* plan: its digest; NULL: not known */
 	uint64_t look;       /* of the plan that was last found to be so; 0: not known */
@@ -85,7 +85,7 @@ static bool read_standing(struct known *known, const struct place *place, GError
 
 static void make_slim(struct known *known)
 {
-	ipt_standing_forget_counters(&known->standing);
+	ipt_standing_forget_addresses(&known->standing);
 	known->slim = true;
 }
 
@@ -148,8 +148,7 @@ static struct snapshot *iptables_read(struct backend *backend, const struct plac
 		snapshot->intact &= known->well && snapshot->generation && !is_touched(known, snapshot, bank);
 	if (!snapshot->intact || !snapshot->generation)
 		forget_plan(known);
-	if (known->plan)
-		make_slim(known);
+	make_slim(known);
 	return snapshot;
 }
 

@@ -74,13 +74,13 @@ void ipt_standing_clear(struct ipt_standing *standing)
 		ipt_bank_clear(&standing->banks[i]);
 }
 
-void ipt_standing_forget_counters(struct ipt_standing *standing)
+void ipt_standing_forget_addresses(struct ipt_standing *standing)
 {
 	for (unsigned i = 0; i < IPTABLES_BANKS; i++)
 		for (unsigned j = 0; j < standing->banks[i].sets->len; j++) {
 			struct ipt_set *set = standing->banks[i].sets->pdata[j];
 
-			if (!ipt_role_counts(set->role))
+			if (set->role == IPT_LOCAL_SRC)
 				continue;
 			g_array_unref(set->elements);
 			set->elements = g_array_new(FALSE, TRUE, sizeof(struct ipt_element));

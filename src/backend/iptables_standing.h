@@ -17,8 +17,8 @@ struct ipt_standing {
 bool ipt_standing_read(struct netlink *netlink, struct ipt_standing *standing, GError **error);
 void ipt_standing_clear(struct ipt_standing *standing);
 
-/* Lets go of the elements that count; that their sets are there stays known. */
-void ipt_standing_forget_counters(struct ipt_standing *standing);
+/* Lets go of the addresses; which sets there are, and local prefixes, stay known. */
+void ipt_standing_forget_addresses(struct ipt_standing *standing);
 
 /* The counters of a bank.  Not intact: strange elements, two tags, half of a pair.  The caller frees. */
 struct snapshot *ipt_standing_snapshot(const struct ipt_standing *standing, unsigned bank);
