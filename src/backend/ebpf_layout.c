@@ -33,10 +33,9 @@ static void add_address(struct ebpf_layout *layout, uint32_t address, uint32_t k
 /* As the prefixes will have it: of two local prefixes that an address is in, the first. */
 static uint32_t local_of(const GArray *local, uint32_t address)
 {
-	for (unsigned i = 0; i < local->len; i++)
-		if (prefix_contains(&g_array_index(local, struct prefix, i), address))
-			return g_array_index(local, struct prefix, i).length + 1;
-	return 0;
+	const struct prefix *prefix = prefixes_find(local, address);
+
+	return prefix ? prefix->length + 1 : 0;
 }
 
 /* Should two floating IPs share a fixed address, it counts for the lower. */

@@ -18,6 +18,7 @@
 
 #include "core/classes.h"
 #include "core/plan.h"
+#include "core/prefix.h"
 
 #include <string.h>
 
@@ -254,7 +255,8 @@ static void fill_classes(struct ipt_bank *bank, unsigned number, const struct pl
 }
 
 /* The out counter of a floating IP.  Should two share a fixed address, it counts for the lower. */
-static void add_out(struct ipt_bank *bank, const struct planned_meter *meter, GHashTable *taken, const char *tag)
+static void add_out(struct ipt_bank *bank, const struct plan *plan, const struct planned_meter *meter, GHashTable *taken,
+                    const char *tag)
 {
 	struct ipt_set *out = ipt_bank_find(bank, IPT_OUT, meter->key.class_name);
 	struct ipt_set *fixed = ipt_bank_find(bank, IPT_FIXED, NULL);
@@ -262,13 +264,15 @@ static void add_out(struct ipt_bank *bank, const struct planned_meter *meter, GH
 	bool own = !owner || GPOINTER_TO_UINT(owner) == meter->key.address;
 
 	add_counter(out, own ? meter->fixed : meter->key.address, 32, &meter->key, true, tag);
-	if (!owner) {
-		g_hash_table_insert(taken, GUINT_TO_POINTER(meter->fixed), GUINT_TO_POINTER(meter->key.address));
+	if (owner)
+		return;
+	g_hash_table_insert(taken, GUINT_TO_POINTER(meter->fixed), GUINT_TO_POINTER(meter->key.address));
+	if (prefixes_find(plan->local, meter->fixed))
 		add_prefix(fixed, meter->fixed, 32);
-	}
 }
 
-static void add_meter(struct ipt_bank *bank, const struct planned_meter *meter, GHashTable *taken, const char *tag)
+static void add_meter(struct ipt_bank *bank, const struct plan *plan, const struct planned_meter *meter, GHashTable *taken,
+                      const char *tag)
 {
 	const struct meter_key *key = &meter->key;
 	struct ipt_set *public = ipt_bank_find(bank, IPT_PUBLIC, NULL);
@@ -285,7 +289,7 @@ static void add_meter(struct ipt_bank *bank, const struct planned_meter *meter, 
 	if (key->kind == KIND_GATEWAY)
 		add_halves(ipt_bank_find(bank, IPT_REST, key->class_name), key, true, tag);
 	else
-		add_out(bank, meter, taken, tag);
+		add_out(bank, plan, meter, taken, tag);
 }
 
 static bool has_rest(const struct plan *plan)
@@ -313,7 +317,7 @@ void ipt_layout_fill(struct ipt_bank *bank, unsigned number, const struct plan *
 			ipt_bank_add(bank, number, IPT_STRAY, class_name);
 	}
 	for (unsigned i = 0; i < plan->meters->len; i++)
-		add_meter(bank, &g_array_index(plan->meters, struct planned_meter, i), taken, tag);
+		add_meter(bank, plan, &g_array_index(plan->meters, struct planned_meter, i), taken, tag);
 	for (unsigned i = 0; i < bank->sets->len; i++)
 		g_array_sort(((struct ipt_set *)bank->sets->pdata[i])->elements, ipt_element_compare);
 }
@@ -382,6 +386,9 @@ static void add_device_rules(struct rules *rules)
 		xtrule_match_device(rule, external[i], true);
 		lead(rules, rule, XTRULE_GOTO, "external");
 	}
+	rule = add_rule(rules, ""); /* rows 3, 4: far away, so nothing else */
+	ask(rules, rule, XTRULE_DESTINATION, IPT_NEAR, NULL, true);
+	lead(rules, rule, XTRULE_GOTO, "far");
 	rule = add_rule(rules, "");
 	ask(rules, rule, XTRULE_SOURCE, IPT_LOCAL_SRC, NULL, false);
 	lead(rules, rule, XTRULE_GOTO, "tenant");
@@ -413,7 +420,7 @@ static void add_external_rules(struct rules *rules, bool unattributed)
 	lead(rules, rule, XTRULE_GOTO, "stray");
 }
 
-/* To where nothing is but class internet. */
+/* From inside to where nothing is but class internet.  IPT_FIXED has no address that is not in L. */
 static void add_far_rules(struct rules *rules, const struct plan *plan)
 {
 	const char *internet = g_intern_static_string(CLASS_INTERNET);
@@ -425,6 +432,7 @@ static void add_far_rules(struct rules *rules, const struct plan *plan)
 	lead(rules, rule, XTRULE_GOTO, "far-out");
 	if (has_rest(plan)) { /* row 4 */
 		rule = add_rule(rules, "far");
+		ask(rules, rule, XTRULE_SOURCE, IPT_LOCAL_SRC, NULL, false);
 		ask(rules, rule, XTRULE_SOURCE, IPT_REST, internet, false);
 	}
 	rule = add_rule(rules, "far-out");
@@ -433,10 +441,8 @@ static void add_far_rules(struct rules *rules, const struct plan *plan)
 
 static void add_tenant_rules(struct rules *rules, const struct plan *plan)
 {
-	struct xtrule *rule = add_rule(rules, "tenant");
+	struct xtrule *rule;
 
-	ask(rules, rule, XTRULE_DESTINATION, IPT_NEAR, NULL, true);
-	lead(rules, rule, XTRULE_GOTO, "far");
 	if (plan->gateway) { /* not row 2, nor 4: to its own gateway address */
 		rule = add_rule(rules, "tenant");
 		xtrule_match_address(rule, XTRULE_DESTINATION, plan->gateway);

@@ -8,9 +8,11 @@
  *   served, tenant    find the class of the remote address by an interval map ...
  *   in_CLASS          ... which jumps here: one map leads from the public address to its named counter
  *   out_CLASS         the same from the fixed address; what is left counts for the gateway address
+ *   from_far, to_far  all of that for most packets: they come from or go to an address that begins with an octet under
+ *                     which there is nothing but class `internet` (plan_near())
  *
- * Most packets come from or go to an address that begins with an octet under which there is nothing but class `internet`
- * (plan_near()): one look-up of that octet spares them those of the address itself, and here is where most of the time is.
+ * A packet pays for each thing that is asked, so those two ask for no more than they must: a destination under such an octet
+ * is neither public nor local, and the maps out_CLASS have no fixed address that is not in L.
  *
  * The number of rules is fixed; only sets and maps grow with the addresses, so a packet costs the same with 10 and
  * with 10,000 of them.  A rule depends on nothing but the names of the classes, the gateway address and whether the
@@ -20,6 +22,7 @@
 
 #include "core/classes.h"
 #include "core/plan.h"
+#include "core/prefix.h"
 
 #include <libnftnl/rule.h>
 #include <string.h>
@@ -123,7 +126,7 @@ static void add_in_map(struct nft_layout *layout, const struct plan *plan, const
 	}
 }
 
-/* Fixed address -> counter out.  Should two floating IPs share one, it counts for the lower. */
+/* Fixed address -> counter out, of those in L.  Should two floating IPs share one, it counts for the lower. */
 static void add_out_map(struct nft_layout *layout, const struct plan *plan, const char *class_name,
                         struct nft_set *fixed)
 {
@@ -135,7 +138,7 @@ static void add_out_map(struct nft_layout *layout, const struct plan *plan, cons
 		g_autofree char *counter = plan_counter_name(&meter->key, true);
 
 		if (meter->key.class_name != class_name || meter->key.kind != KIND_FLOATING ||
-		    !g_hash_table_add(seen, GUINT_TO_POINTER(meter->fixed)))
+		    !prefixes_find(plan->local, meter->fixed) || !g_hash_table_add(seen, GUINT_TO_POINTER(meter->fixed)))
 			continue;
 		add_element(set, meter->fixed, false, counter);
 		if (fixed)
@@ -206,6 +209,9 @@ static void add_base_rules(struct nft_layout *layout)
 	add_device_rule(layout, "rfp-", true, NFT_GOTO, "external", "from outside, DVR");
 	rule = add_rule(layout, NFT_BASE_CHAIN, "all others are inside");
 	nftrule_verdict(rule, NFT_GOTO, "inside");
+	rule = add_rule(layout, "inside", "rows 3, 4: far away, so nothing else");
+	nftrule_match_octet(rule, NFTBATCH_DADDR, "near", true);
+	nftrule_verdict(rule, NFT_GOTO, "to_far");
 	rule = add_rule(layout, "inside", "source in a local prefix");
 	nftrule_match_set(rule, NFTBATCH_SADDR, NFT_LOCAL_SET, false);
 	nftrule_verdict(rule, NFT_GOTO, "tenant");
@@ -217,12 +223,7 @@ static void add_base_rules(struct nft_layout *layout)
 /* Rows 1, 2 of who is no tenant, but for the destination. */
 static void add_served_rules(struct nft_layout *layout)
 {
-	struct nftnl_rule *rule = add_rule(layout, "served", "rows 1, 2: from far away");
-
-	nftrule_match_octet(rule, NFTBATCH_SADDR, "near", true);
-	nftrule_verdict(rule, NFT_GOTO, "in_" CLASS_INTERNET);
-	rule = add_rule(layout, "served", "rows 1, 2");
-	nftrule_jump_by_map(rule, NFTBATCH_SADDR, "class_in");
+	nftrule_jump_by_map(add_rule(layout, "served", "rows 1, 2"), NFTBATCH_SADDR, "class_in");
 }
 
 /* keepalived has taken addresses and routes away; sets that we filled before know nothing of it. */
@@ -236,8 +237,11 @@ static void add_standby_rule(struct nft_layout *layout, const char *chain, const
 
 static void add_external_rules(struct nft_layout *layout, bool unattributed)
 {
-	struct nftnl_rule *rule = add_rule(layout, "external", "rows 1, 2");
+	struct nftnl_rule *rule = add_rule(layout, "external", "from far away");
 
+	nftrule_match_octet(rule, NFTBATCH_SADDR, "near", true);
+	nftrule_verdict(rule, NFT_GOTO, "from_far");
+	rule = add_rule(layout, "external", "rows 1, 2");
 	nftrule_match_local(rule);
 	nftrule_verdict(rule, NFT_JUMP, "served");
 	if (!unattributed)
@@ -251,10 +255,8 @@ static void add_external_rules(struct nft_layout *layout, bool unattributed)
 static void add_tenant_rules(struct nft_layout *layout, const struct plan *plan)
 {
 	g_autofree char *gateway = address_to_string(plan->gateway);
-	struct nftnl_rule *rule = add_rule(layout, "tenant", "rows 3, 4: far away, so nothing else");
+	struct nftnl_rule *rule;
 
-	nftrule_match_octet(rule, NFTBATCH_DADDR, "near", true);
-	nftrule_verdict(rule, NFT_GOTO, "far");
 	if (plan->gateway) {
 		rule = add_rule(layout, "tenant", "not row 2: to its own gateway address %s", gateway);
 		nftrule_match_address(rule, NFTBATCH_DADDR, plan->gateway);
@@ -272,25 +274,25 @@ static void add_tenant_rules(struct nft_layout *layout, const struct plan *plan)
 	nftrule_jump_by_map(rule, NFTBATCH_DADDR, "class_out");
 }
 
-static void add_far_rules(struct nft_layout *layout)
-{
-	add_standby_rule(layout, "far", "not rows 3, 4: no route back, this is a standby");
-	nftrule_verdict(add_rule(layout, "far", "rows 3, 4"), NFT_GOTO, "out_" CLASS_INTERNET);
-}
-
-/* What is no floating IP's goes to the gateway address, or is unattributed; in a DVR qrouter- the snat- counts it. */
-static void add_rest_rule(struct nft_layout *layout, const struct plan *plan, const char *chain,
-                          const char *class_name)
+/* What is no floating IP's goes to the gateway address, or is unattributed; in a DVR qrouter- the snat- counts it.  The name
+ * of its counter, which the caller frees, or NULL. */
+static char *rest_counter(const struct plan *plan, const char *class_name)
 {
 	struct meter_key key = {
 		.kind = plan->gateway ? KIND_GATEWAY : KIND_UNATTRIBUTED, .address = plan->gateway,
 		.class_name = class_name,
 	};
-	g_autofree char *counter = plan_counter_name(&key, true);
-	g_autofree char *gateway = address_to_string(plan->gateway);
+
+	return plan_find_meter(plan, &key) ? plan_counter_name(&key, true) : NULL;
+}
+
+static void add_rest_rule(struct nft_layout *layout, const struct plan *plan, const char *chain,
+                          const char *class_name)
+{
+	g_autofree char *counter = rest_counter(plan, class_name), *gateway = address_to_string(plan->gateway);
 	struct nftnl_rule *rule;
 
-	if (!plan_find_meter(plan, &key))
+	if (!counter)
 		return;
 	if (plan->gateway) {
 		rule = add_rule(layout, chain, "not row 4: to the gateway address %s", gateway);
@@ -298,6 +300,36 @@ static void add_rest_rule(struct nft_layout *layout, const struct plan *plan, co
 		nftrule_verdict(rule, NFT_RETURN, NULL);
 	}
 	rule = add_rule(layout, chain, "row 4: %s", counter);
+	nftrule_count(rule, counter);
+}
+
+static void add_from_far_rules(struct nft_layout *layout, bool unattributed)
+{
+	struct nftnl_rule *rule = add_rule(layout, "from_far", "rows 1, 2");
+
+	nftrule_match_local(rule);
+	nftrule_count_by_map(rule, NFTBATCH_DADDR, "in_" CLASS_INTERNET);
+	if (!unattributed)
+		return;
+	add_standby_rule(layout, "from_far", "not row 5: no route back, this is a standby");
+	rule = add_rule(layout, "from_far", "row 5: the router has no SNAT rule");
+	nftrule_match_set(rule, NFTBATCH_DADDR, NFT_LOCAL_SET, false);
+	nftrule_verdict(rule, NFT_GOTO, "unattributed_" CLASS_INTERNET);
+}
+
+static void add_to_far_rules(struct nft_layout *layout, const struct plan *plan)
+{
+	g_autofree char *counter = rest_counter(plan, g_intern_static_string(CLASS_INTERNET));
+	struct nftnl_rule *rule;
+
+	add_standby_rule(layout, "to_far", "not rows 3, 4: no route back, this is a standby");
+	rule = add_rule(layout, "to_far", "row 3, and no other");
+	nftrule_count_by_map(rule, NFTBATCH_SADDR, "out_" CLASS_INTERNET);
+	nftrule_verdict(rule, NFT_RETURN, NULL);
+	if (!counter)
+		return;
+	rule = add_rule(layout, "to_far", "row 4: %s", counter);
+	nftrule_match_set(rule, NFTBATCH_SADDR, NFT_LOCAL_SET, false);
 	nftrule_count(rule, counter);
 }
 
@@ -360,11 +392,13 @@ struct nft_layout *nft_layout_new(const struct plan *plan)
 	add_served_rules(layout);
 	add_external_rules(layout, unattributed);
 	add_tenant_rules(layout, plan);
-	add_far_rules(layout);
+	add_from_far_rules(layout, unattributed);
+	add_to_far_rules(layout, plan);
 	for (unsigned i = 0; i < plan->classes->len; i++)
 		add_class_rules(layout, plan, plan->classes->pdata[i], unattributed);
 	add_chain(layout, "served", "");
-	add_chain(layout, "far", "");
+	add_chain(layout, "from_far", "");
+	add_chain(layout, "to_far", "");
 	add_chain(layout, "external", "");
 	add_chain(layout, "inside", "");
 	add_chain(layout, "tenant", "");

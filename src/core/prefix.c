@@ -79,6 +79,14 @@ bool prefix_contains(const struct prefix *prefix, uint32_t address)
 	return address >= prefix_first(prefix) && address <= prefix_last(prefix);
 }
 
+const struct prefix *prefixes_find(const GArray *prefixes, uint32_t address)
+{
+	for (unsigned i = 0; i < prefixes->len; i++)
+		if (prefix_contains(&g_array_index(prefixes, struct prefix, i), address))
+			return &g_array_index(prefixes, struct prefix, i);
+	return NULL;
+}
+
 static int compare_entries(const void *a, const void *b)
 {
 	return prefix_compare(a, b);

@@ -21,6 +21,9 @@ uint32_t prefix_first(const struct prefix *prefix);
 uint32_t prefix_last(const struct prefix *prefix);
 bool prefix_contains(const struct prefix *prefix, uint32_t address);
 
+/* The first of prefixes (of struct prefix) that the address is in, or NULL. */
+const struct prefix *prefixes_find(const GArray *prefixes, uint32_t address);
+
 /* The same addresses as those of prefixes (of struct prefix, in any order) without nested ones and
  * duplicates, ascending.  The caller owns the new array (of struct prefix); neighbours are not merged. */
 GArray *prefixes_disjoint(const GArray *prefixes);

@@ -18,10 +18,12 @@
 enum { GATEWAY = A(198, 51, 100, 71), FIP_A = A(198, 51, 100, 101), FIP_B = A(198, 51, 100, 102) };
 enum { FIXED_A = A(10, 0, 1, 11), FIXED_B = A(10, 0, 1, 12), FIXED_C = A(10, 0, 1, 13) };
 #define FIP_GONE A(198, 51, 100, 103) /* has its rules, but not its address */
+#define FIP_STRAY A(198, 51, 100, 104)
+#define FIXED_STRAY A(172, 16, 0, 5)  /* in no local prefix */
 
 static const char *const devices[] = { "qg-contract", "rfp-contract", "qr-contract", "qr-second", "ha-contract" };
 static const uint32_t addresses[] = {
-	GATEWAY, FIP_A, FIP_B, FIP_GONE, FIXED_A, FIXED_B, FIXED_C,
+	GATEWAY, FIP_A, FIP_B, FIP_GONE, FIP_STRAY, FIXED_A, FIXED_B, FIXED_C, FIXED_STRAY,
 	A(10, 0, 1, 1), A(8, 8, 8, 11), A(8, 8, 8, 50), A(8, 8, 4, 4), A(198, 51, 100, 9), A(198, 51, 101, 1),
 	A(203, 0, 113, 9), A(169, 254, 169, 254), A(192, 168, 7, 7), A(10, 0, 0, 255), A(10, 0, 2, 0),
 };
@@ -51,6 +53,7 @@ static struct router *make_router(void)
 	add_floating(router, FIP_A, FIXED_A, true);
 	add_floating(router, FIP_B, FIXED_B, true);
 	add_floating(router, FIP_GONE, A(10, 0, 1, 14), false);
+	add_floating(router, FIP_STRAY, FIXED_STRAY, true);
 	add_prefix(router->local, A(8, 8, 8, 0), 24);
 	add_prefix(router->local, A(10, 0, 1, 0), 24);
 	add_prefix(router->onlink, A(198, 51, 100, 0), 24);
@@ -290,6 +293,15 @@ static void test_nothing_changes_when_nothing_changed(const void *data)
 	pair_free(pair);
 }
 
+static void attach(struct pair *pair, uint32_t address, uint8_t length)
+{
+	const GArray *local = pair->router->local;
+
+	add_prefix(pair->router->local, address, length);
+	for (unsigned i = 0; i < 2; i++)
+		world_attach(pair->worlds[i], &g_array_index(local, struct prefix, local->len - 1));
+}
+
 /* Each change of the plan in turn, with all packets before and after: nobody else's counter moves. */
 static void test_plans_change_and_no_count_is_lost(const void *data)
 {
@@ -306,6 +318,10 @@ static void test_plans_change_and_no_count_is_lost(const void *data)
 	send_everything(pair);
 	assert_same(pair);
 	g_array_remove_index(pair->router->local, 0); /* a subnet goes */
+	sync_both(pair);
+	send_everything(pair);
+	assert_same(pair);
+	attach(pair, FIXED_STRAY & ~UINT32_C(0xff), 24); /* one comes, with a fixed address in it */
 	sync_both(pair);
 	send_everything(pair);
 	assert_same(pair);

@@ -77,6 +77,13 @@ static bool open_devices(void *data, GError **error)
 	return true;
 }
 
+static void attach(const struct world *world, const struct prefix *prefix, const char *device)
+{
+	g_autofree char *first = address_to_string(prefix->address + 1);
+
+	command(world, "ip addr add %s/%u dev %s", first, prefix->length, device);
+}
+
 static void add_addresses(const struct world *world)
 {
 	const struct router *router = world->router;
@@ -86,14 +93,8 @@ static void add_addresses(const struct world *world)
 		command(world, "ip link set %s up", device_names[i]);
 	command(world, "ip link set lo up");
 	command(world, "sysctl -qw net.ipv4.ip_forward=1");
-	for (unsigned i = 0; i < router->local->len; i++) {
-		struct prefix prefix = g_array_index(router->local, struct prefix, i);
-		g_autofree char *first = NULL;
-
-		prefix.address += 1;
-		first = address_to_string(prefix.address);
-		command(world, "ip addr add %s/%u dev %s", first, prefix.length, i ? "qr-second" : "qr-contract");
-	}
+	for (unsigned i = 0; i < router->local->len; i++)
+		attach(world, &g_array_index(router->local, struct prefix, i), i ? "qr-second" : "qr-contract");
 	command(world, "ip addr add %s/24 dev %s", gateway, router->dvr ? "rfp-contract" : "qg-contract");
 	command(world, "ip route add default dev %s", router->dvr ? "rfp-contract" : "qg-contract");
 	for (unsigned i = 0; i < router->floating->len; i++) {
@@ -171,6 +172,12 @@ void world_receive(struct world *world, struct backend *backend, const struct fa
 		write_packet(world, packet); /* tun hands it to the stack inside write() */
 	else
 		fake_receive(backend, world->router, packet);
+}
+
+void world_attach(struct world *world, const struct prefix *prefix)
+{
+	if (world->ns_fd >= 0)
+		attach(world, prefix, "qr-second");
 }
 
 void world_stand_by(struct world *world, struct router *router)

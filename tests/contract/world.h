@@ -24,6 +24,9 @@ struct place world_place(const struct world *world);
 /* A packet comes in.  When it returns the kernel is done with it. */
 void world_receive(struct world *world, struct backend *backend, const struct fake_packet *packet);
 
+/* An internal device gets an address in that subnet: it is local from now on.  The router is not told. */
+void world_attach(struct world *world, const struct prefix *prefix);
+
 /* Takes all addresses and routes away, as keepalived does when the other node becomes master; the router says so too. */
 void world_stand_by(struct world *world, struct router *router);
 
