@@ -22,10 +22,7 @@
 
 const char *const ebpf_map_names[EBPF_MAPS] = { "programs", "routers", "classes", "addresses", "prefixes", "counters" };
 
-/* As in bpf/maps.h. */
-static const struct form {
-	unsigned type, key_size, value_size, entries;
-} forms[EBPF_MAPS] = {
+static const struct ebpf_form forms[EBPF_MAPS] = {
 	[EBPF_PROGRAMS] = { BPF_MAP_TYPE_PROG_ARRAY, sizeof(uint32_t), sizeof(uint32_t), 1 },
 	[EBPF_ROUTERS] = { BPF_MAP_TYPE_HASH, sizeof(uint64_t), sizeof(struct meter_router), METER_ROUTERS },
 	[EBPF_CLASSES] = { BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(struct meter_class), METER_CLASSES },
@@ -121,7 +118,7 @@ static enum ebpf_place place_pinned(void)
 }
 
 /* What the kernel copies out of a map is as long as that map has it: a stranger's would not fit. */
-static bool is_ours(int fd, const struct form *form)
+static bool is_ours(int fd, const struct ebpf_form *form)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof info;
@@ -130,13 +127,12 @@ static bool is_ours(int fd, const struct form *form)
 	       info.value_size == form->value_size && info.max_entries == form->entries;
 }
 
-/* -1, without an error, where nothing is pinned. */
-static bool open_map(const char *pin, const struct form *form, int *fd, GError **error)
+bool ebpf_open_map(const char *pin, const struct ebpf_form *form, int *fd, GError **error)
 {
 	*fd = bpf_obj_get(pin);
 	if (*fd < 0)
 		return errno == ENOENT || ebpf_refuse(error, "%s", pin);
-	if (is_ours(*fd, form))
+	if (!form || is_ours(*fd, form))
 		return true;
 	g_set_error(error, BACKEND_ERROR, BACKEND_ERROR_FAILED,
 	            "%s: what is pinned there is no map of fipmeter's (rm it: a map that fits is made in its place)", pin);
@@ -158,7 +154,7 @@ bool ebpf_maps_open(struct ebpf_maps **maps, GError **error)
 	for (unsigned i = 0; i < EBPF_MAPS; i++) {
 		g_autofree char *pin = pin_of(opened->place, i);
 
-		if (!open_map(pin, &forms[i], &opened->fds[i], error)) {
+		if (!ebpf_open_map(pin, &forms[i], &opened->fds[i], error)) {
 			ebpf_maps_close(opened);
 			return false;
 		}

@@ -38,6 +38,14 @@ struct ebpf_maps {
 	struct ebpf_sent *sent;      /* see ebpf_sent.h; NULL: not open */
 };
 
+struct ebpf_form { /* of a map, as bpf/maps.h and bpf/sent.bpf.c have it */
+	unsigned type, key_size, value_size, entries;
+};
+
+/* Opens what is pinned there; *fd is -1 where nothing is.  Fails if it is no map of that form.  form NULL: of one that only
+ * programs look into. */
+bool ebpf_open_map(const char *pin, const struct ebpf_form *form, int *fd, GError **error);
+
 /* Opens what is pinned; *maps is NULL where nothing is. */
 bool ebpf_maps_open(struct ebpf_maps **maps, GError **error);
 

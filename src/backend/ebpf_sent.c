@@ -21,6 +21,13 @@ enum sent_link { SENT_LINK_DONE, SENT_LINK_START, SENT_LINKS }; /* made in this 
 static const char *const map_names[SENT_MAPS] = {
 	"sent_start_prog", "sent_done_prog", "sent_seen", "sent_told", "sent_waits", "sent_sending",
 };
+static const struct ebpf_form forms[SENT_MAPS] = {
+	[SENT_START] = { BPF_MAP_TYPE_PROG_ARRAY, sizeof(uint32_t), sizeof(uint32_t), 1 },
+	[SENT_DONE] = { BPF_MAP_TYPE_PROG_ARRAY, sizeof(uint32_t), sizeof(uint32_t), 1 },
+	[SENT_SEEN] = { BPF_MAP_TYPE_PERCPU_HASH, sizeof(struct meter_device_key), sizeof(uint64_t), METER_SENT_DEVICES },
+	[SENT_TOLD] = { BPF_MAP_TYPE_HASH, sizeof(struct meter_device_key), sizeof(int64_t), METER_SENT_DEVICES },
+	[SENT_WAITS] = { BPF_MAP_TYPE_HASH, sizeof(uint64_t), sizeof(uint64_t), METER_ROUTERS },
+};
 static const char *const link_names[SENT_LINKS] = { "sent-link-done", "sent-link-start" };
 
 struct device { /* as it was last compared */
@@ -65,23 +72,26 @@ static struct ebpf_sent *sent_new(void)
 	return sent;
 }
 
-/* What is pinned, unless it is open already; NULL: nothing is, or only half of it. */
-static struct ebpf_sent *open_sent(struct ebpf_maps *maps)
+/* What is pinned, unless it is open already; maps->sent is NULL where nothing is, or only half of it. */
+static bool open_sent(struct ebpf_maps *maps, GError **error)
 {
-	struct ebpf_sent *sent = maps->sent ? maps->sent : sent_new();
-	bool open = true;
+	struct ebpf_sent *sent;
+	bool well = true, whole = true;
 
-	for (unsigned i = 0; i < SENT_MAPS && open; i++) {
+	if (maps->sent)
+		return true;
+	sent = sent_new();
+	for (unsigned i = 0; i < SENT_MAPS && well; i++) {
 		g_autofree char *pin = pin_of(map_names[i]);
 
-		if (sent->fds[i] < 0)
-			sent->fds[i] = bpf_obj_get(pin);
-		open = sent->fds[i] >= 0;
+		well = ebpf_open_map(pin, i == SENT_SENDING ? NULL : &forms[i], &sent->fds[i], error);
+		whole &= sent->fds[i] >= 0;
 	}
-	maps->sent = open ? sent : NULL;
-	if (!open)
+	if (well && whole)
+		maps->sent = sent;
+	else
 		ebpf_sent_close(sent);
-	return maps->sent;
+	return well;
 }
 
 /* ---- programs ---- */
@@ -150,15 +160,15 @@ static bool pin_maps(const struct ebpf_sent *sent, GError **error)
 
 bool ebpf_sent_make(struct ebpf_maps *maps, GError **error)
 {
-	struct ebpf_sent *sent = open_sent(maps);
+	struct ebpf_sent *sent;
 
-	if (sent && sent->skeleton && ebpf_sent_stands(maps))
+	if (!open_sent(maps, error))
+		return false;
+	if (maps->sent && maps->sent->skeleton && ebpf_sent_stands(maps))
 		return true;
-	if (!sent || !sent->skeleton) {
-		if (!load(maps, error))
-			return false;
-		sent = maps->sent;
-	}
+	if ((!maps->sent || !maps->sent->skeleton) && !load(maps, error))
+		return false;
+	sent = maps->sent;
 	return pin_maps(sent, error) && take_over(sent, error) &&
 	       make_link(SENT_LINK_DONE, sent->skeleton->progs.sent_done_hook, error) &&
 	       make_link(SENT_LINK_START, sent->skeleton->progs.sent_start_hook, error);
@@ -166,8 +176,10 @@ bool ebpf_sent_make(struct ebpf_maps *maps, GError **error)
 
 bool ebpf_sent_stands(struct ebpf_maps *maps)
 {
-	const struct ebpf_sent *sent = open_sent(maps);
 	uint32_t number;
+
+	if (!open_sent(maps, NULL) || !maps->sent)
+		return false;
 
 	for (unsigned i = 0; i < SENT_LINKS; i++) {
 		g_autofree char *pin = pin_of(link_names[i]);
@@ -181,8 +193,8 @@ bool ebpf_sent_stands(struct ebpf_maps *maps)
 		if (access(pin, F_OK) < 0)
 			return false;
 	}
-	return sent && bpf_map_lookup_elem(sent->fds[SENT_START], &(uint32_t){ 0 }, &number) == 0 &&
-	       bpf_map_lookup_elem(sent->fds[SENT_DONE], &(uint32_t){ 0 }, &number) == 0;
+	return bpf_map_lookup_elem(maps->sent->fds[SENT_START], &(uint32_t){ 0 }, &number) == 0 &&
+	       bpf_map_lookup_elem(maps->sent->fds[SENT_DONE], &(uint32_t){ 0 }, &number) == 0;
 }
 
 void ebpf_sent_drop(struct ebpf_maps *maps)
@@ -212,10 +224,10 @@ bool ebpf_sent_wait(struct ebpf_maps *maps, uint64_t cookie, GError **error)
 
 bool ebpf_sent_has_waited(struct ebpf_maps *maps, uint64_t cookie)
 {
-	const struct ebpf_sent *sent = open_sent(maps);
 	uint64_t until_ns;
 
-	return sent && bpf_map_lookup_elem(sent->fds[SENT_WAITS], &cookie, &until_ns) == 0;
+	return open_sent(maps, NULL) && maps->sent &&
+	       bpf_map_lookup_elem(maps->sent->fds[SENT_WAITS], &cookie, &until_ns) == 0;
 }
 
 /* The last reading that is in the books was taken when the wait was over. */
@@ -324,10 +336,13 @@ static bool has_gone(const struct ebpf_sent *sent, const GArray *devices)
 bool ebpf_sent_compare(struct ebpf_maps *maps, uint64_t cookie, const struct traffic *traffic, struct ebpf_unseen *unseen,
                        GError **error)
 {
-	const struct ebpf_sent *sent = open_sent(maps);
+	const struct ebpf_sent *sent;
 	GArray *devices;
 
 	*unseen = (struct ebpf_unseen){ .exact = true };
+	if (!open_sent(maps, error))
+		return false;
+	sent = maps->sent;
 	if (!sent) {
 		errno = ENOENT;
 		return ebpf_refuse(error, "%s/%s", EBPF_PINS, map_names[SENT_SEEN]);
@@ -376,10 +391,13 @@ static bool settle_device(const struct ebpf_sent *sent, const struct device *dev
 
 bool ebpf_sent_settle(struct ebpf_maps *maps, uint64_t cookie, int64_t read_us, GError **error)
 {
-	const struct ebpf_sent *sent = open_sent(maps);
+	const struct ebpf_sent *sent;
 	struct meter_device_key settled = settled_key(cookie);
 	GArray *devices;
 
+	if (!open_sent(maps, error))
+		return false;
+	sent = maps->sent;
 	if (!sent)
 		return true;
 	devices = devices_of(sent, cookie);
@@ -413,8 +431,11 @@ static bool forget_in(const struct ebpf_sent *sent, enum sent_map map, uint64_t 
 
 bool ebpf_sent_forget(struct ebpf_maps *maps, uint64_t cookie, GError **error)
 {
-	const struct ebpf_sent *sent = open_sent(maps);
+	const struct ebpf_sent *sent;
 
+	if (!open_sent(maps, error))
+		return false;
+	sent = maps->sent;
 	if (!sent)
 		return true;
 	g_hash_table_remove(sent->routers, &cookie);

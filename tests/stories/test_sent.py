@@ -314,6 +314,16 @@ def test_what_somebody_takes_is_made_again_and_told(own_lab, own_meter):
         until_all_is_seen(lambda: is_seen(lab, meter))
 
 
+def test_a_strangers_map_under_our_name_is_named_and_left_alone(lab, meter):
+    pin = f"{pins.PINS}/sent_seen"
+    lab.sh(["sh", "-ec", f"rm {pin}; bpftool map create {pin} type hash key 16 value 4096 entries 4 name strange"])
+    assert f"{pin}: what is pinned there is no map of fipmeter's" in meter.once(status=1).stderr
+    assert '"strange"' in lab.sh(["bpftool", "-j", "map", "show", "pinned", pin]).stdout
+    lab.sh(["rm", pin])
+    meter.once()
+    assert any(key[:8] == pins.cookie(lab, "r1").to_bytes(8, "little") for key in pins.dump(lab, "sent_told"))
+
+
 def test_a_router_that_goes_leaves_nothing_there(own_lab, own_meter):
     lab, meter = own_lab, own_meter
     meter.start()
