@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../scratch.h"
+
 static unsigned times;
 static struct result results[2];
 
@@ -250,8 +252,8 @@ static void test_deed(struct world *world, const void *data)
 
 static void set_up(struct world *world, const void *data)
 {
-	world->directory = g_dir_make_tmp("fipmeter-backup-XXXXXX", NULL);
-	world->backup = g_dir_make_tmp("fipmeter-backup-XXXXXX", NULL);
+	world->directory = scratch_new();
+	world->backup = scratch_new();
 	world->path = g_build_filename(world->directory, STORE_FILE, NULL);
 	edge_watch(world->directory);
 	edge_skip_syncs(true);

@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../scratch.h"
 #include "store/sql.h"
 
 #define PAGE 4096
@@ -94,10 +95,10 @@ static void make_state(struct world *world, unsigned state)
 
 static void set_up(struct world *world, const void *data)
 {
-	*world = (struct world){ .directory = g_dir_make_tmp("fipmeter-damage-XXXXXX", NULL) };
+	*world = (struct world){ .directory = scratch_new() };
 	world->random = g_rand_new_with_seed(5);
 	for (unsigned i = 0; i < STATES; i++) {
-		world->states[i] = g_dir_make_tmp("fipmeter-state-XXXXXX", NULL);
+		world->states[i] = scratch_new();
 		edge_watch(world->states[i]);
 		edge_skip_syncs(true);
 		make_state(world, i);

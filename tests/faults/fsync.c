@@ -18,6 +18,8 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "../scratch.h"
+
 #define SEED 7
 #define LARGE_TIMES 12 /* of each kind */
 
@@ -40,8 +42,8 @@ struct world {
 
 static void set_up(struct world *world, const void *data)
 {
-	world->directory = g_dir_make_tmp("fipmeter-fsync-XXXXXX", NULL);
-	world->image = g_dir_make_tmp("fipmeter-image-XXXXXX", NULL);
+	world->directory = scratch_new();
+	world->image = scratch_new();
 	edge_skip_syncs(true);
 }
 

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../scratch.h"
 #include "../unit/old_format.h"
 #include "store/baselines.h"
 
@@ -207,7 +208,7 @@ static void do_work(struct work *work)
 
 static void set_up(struct work *work, const void *data)
 {
-	*work = (struct work){ .directory = g_dir_make_tmp("fipmeter-power-XXXXXX", NULL) };
+	*work = (struct work){ .directory = scratch_new() };
 	work->rig = rig_new(work->directory, KEYS, 20261126);
 	work->moments = g_ptr_array_new_with_free_func(moment_free);
 	edge_skip_syncs(true);
@@ -361,7 +362,7 @@ static char *try_image(struct work *work, struct power *power, int64_t at, unsig
 static unsigned try_images(struct work *work, unsigned n, bool lying)
 {
 	struct power *power = power_new(work->record, lying);
-	g_autofree char *directory = g_dir_make_tmp("fipmeter-image-XXXXXX", NULL);
+	g_autofree char *directory = scratch_new();
 	GRand *random = g_rand_new_with_seed(n);
 	unsigned failures = 0, first = 0;
 	int64_t at;

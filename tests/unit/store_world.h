@@ -8,6 +8,7 @@
 #include <glib/gstdio.h>
 #include <sqlite3.h>
 
+#include "../scratch.h"
 #include "store/audit.h"
 #include "store/query.h"
 #include "store/store.h"
@@ -28,7 +29,7 @@ struct world {
 
 static inline void world_set_up(struct world *world, const void *data)
 {
-	*world = (struct world){ .directory = g_dir_make_tmp("fipmeter-test-XXXXXX", NULL), .next_meter = 1,
+	*world = (struct world){ .directory = scratch_new(), .next_meter = 1,
 	                         .next_coverage = 1, .now = { NOON, 5 * MINUTE } };
 	g_assert_nonnull(world->directory);
 	world->open = g_ptr_array_new_with_free_func((GDestroyNotify)meter_free);

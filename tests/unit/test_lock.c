@@ -10,13 +10,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../scratch.h"
+
 struct ground {
 	char *directory, *path;
 };
 
 static void set_up(struct ground *ground, const void *data)
 {
-	ground->directory = g_dir_make_tmp("fipmeter-XXXXXX", NULL);
+	ground->directory = scratch_new();
 	ground->path = g_build_filename(ground->directory, "a.lock", NULL);
 }
 

@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../scratch.h"
+
 static bool need_root(void)
 {
 	if (geteuid() == 0)
@@ -70,7 +72,7 @@ static void touch(const char *directory, const char *name)
 
 static void test_open_junk(void)
 {
-	g_autofree char *directory = g_dir_make_tmp("fipmeter-XXXXXX", NULL);
+	g_autofree char *directory = scratch_new();
 	g_autofree char *link = g_build_filename(directory, "link", NULL);
 	g_autofree char *inner = g_build_filename(directory, "directory", NULL);
 	g_autofree char *fifo = g_build_filename(directory, "fifo", NULL);
@@ -119,7 +121,7 @@ static bool refuse(void *data, GError **error)
 
 static void namespaces(void)
 {
-	g_autofree char *directory = g_dir_make_tmp("fipmeter-XXXXXX", NULL);
+	g_autofree char *directory = scratch_new();
 	g_autofree char *source = NULL;
 	g_autoptr(GError) error = NULL;
 	ino_t own = own_inode(), inside = 0;

@@ -23,6 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../scratch.h"
+
 #define PATIENCE_MS 10000
 #define ROUTER "qrouter-01234567-89ab-cdef-0123-456789abcdef"
 #define OTHER "snat-01234567-89ab-cdef-0123-456789abcdef"
@@ -48,7 +50,7 @@ static void in_child(const void *data)
 		g_test_skip("needs root");
 		return;
 	}
-	ear.directory = g_dir_make_tmp("fipmeter-XXXXXX", NULL);
+	ear.directory = scratch_new();
 	child = fork();
 	g_assert_cmpint(child, >=, 0);
 	if (!child) {

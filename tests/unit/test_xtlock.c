@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../scratch.h"
+
 #define OWN "/run/xtables.lock"
 
 static char *directory;
@@ -219,7 +221,7 @@ int main(int argc, char **argv)
 	g_assert_no_errno(unshare(CLONE_NEWNS));
 	g_assert_no_errno(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	g_assert_no_errno(mount("none", "/run", "tmpfs", 0, NULL));
-	directory = g_dir_make_tmp("fipmeter-XXXXXX", NULL);
+	directory = scratch_new();
 	g_test_add_func("/xtlock/taken_and_given_up", test_taken_and_given_up);
 	g_test_add_func("/xtlock/waits_for_who_has_it_and_not_for_ever", test_waits_for_who_has_it_and_not_for_ever);
 	g_test_add_func("/xtlock/configured", test_configured);
