@@ -107,7 +107,7 @@ struct backend {
 	              GError **error);
 
 	/* Removes the counters that the plan does not want, and found->former whole.  They have stopped matching and
-	 * their last values are in the books. */
+	 * their last values are in the books.  found may have lost the readings of all others (plan_keep_strangers()). */
 	bool (*bury)(struct backend *backend, const struct place *place, const struct plan *plan,
 	             const struct snapshot *found, GError **error);
 
