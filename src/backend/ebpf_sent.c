@@ -72,12 +72,13 @@ static struct ebpf_sent *sent_new(void)
 	return sent;
 }
 
-/* What is pinned, unless it is open already; maps->sent is NULL where nothing is, or only half of it. */
-static bool open_sent(struct ebpf_maps *maps, GError **error)
+/* What is pinned, unless it is open already; *opened is NULL where nothing is, or only half of it. */
+static bool open_sent(struct ebpf_maps *maps, const struct ebpf_sent **opened, GError **error)
 {
 	struct ebpf_sent *sent;
 	bool well = true, whole = true;
 
+	*opened = maps->sent;
 	if (maps->sent)
 		return true;
 	sent = sent_new();
@@ -88,7 +89,7 @@ static bool open_sent(struct ebpf_maps *maps, GError **error)
 		whole &= sent->fds[i] >= 0;
 	}
 	if (well && whole)
-		maps->sent = sent;
+		*opened = maps->sent = sent;
 	else
 		ebpf_sent_close(sent);
 	return well;
@@ -160,13 +161,13 @@ static bool pin_maps(const struct ebpf_sent *sent, GError **error)
 
 bool ebpf_sent_make(struct ebpf_maps *maps, GError **error)
 {
-	struct ebpf_sent *sent;
+	const struct ebpf_sent *sent;
 
-	if (!open_sent(maps, error))
+	if (!open_sent(maps, &sent, error))
 		return false;
-	if (maps->sent && maps->sent->skeleton && ebpf_sent_stands(maps))
+	if (sent && sent->skeleton && ebpf_sent_stands(maps))
 		return true;
-	if ((!maps->sent || !maps->sent->skeleton) && !load(maps, error))
+	if ((!sent || !sent->skeleton) && !load(maps, error))
 		return false;
 	sent = maps->sent;
 	return pin_maps(sent, error) && take_over(sent, error) &&
@@ -176,11 +177,11 @@ bool ebpf_sent_make(struct ebpf_maps *maps, GError **error)
 
 bool ebpf_sent_stands(struct ebpf_maps *maps)
 {
+	const struct ebpf_sent *sent;
 	uint32_t number;
 
-	if (!open_sent(maps, NULL) || !maps->sent)
+	if (!open_sent(maps, &sent, NULL) || !sent)
 		return false;
-
 	for (unsigned i = 0; i < SENT_LINKS; i++) {
 		g_autofree char *pin = pin_of(link_names[i]);
 
@@ -193,8 +194,8 @@ bool ebpf_sent_stands(struct ebpf_maps *maps)
 		if (access(pin, F_OK) < 0)
 			return false;
 	}
-	return bpf_map_lookup_elem(maps->sent->fds[SENT_START], &(uint32_t){ 0 }, &number) == 0 &&
-	       bpf_map_lookup_elem(maps->sent->fds[SENT_DONE], &(uint32_t){ 0 }, &number) == 0;
+	return bpf_map_lookup_elem(sent->fds[SENT_START], &(uint32_t){ 0 }, &number) == 0 &&
+	       bpf_map_lookup_elem(sent->fds[SENT_DONE], &(uint32_t){ 0 }, &number) == 0;
 }
 
 void ebpf_sent_drop(struct ebpf_maps *maps)
@@ -224,10 +225,10 @@ bool ebpf_sent_wait(struct ebpf_maps *maps, uint64_t cookie, GError **error)
 
 bool ebpf_sent_has_waited(struct ebpf_maps *maps, uint64_t cookie)
 {
+	const struct ebpf_sent *sent;
 	uint64_t until_ns;
 
-	return open_sent(maps, NULL) && maps->sent &&
-	       bpf_map_lookup_elem(maps->sent->fds[SENT_WAITS], &cookie, &until_ns) == 0;
+	return open_sent(maps, &sent, NULL) && sent && bpf_map_lookup_elem(sent->fds[SENT_WAITS], &cookie, &until_ns) == 0;
 }
 
 /* The last reading that is in the books was taken when the wait was over. */
@@ -340,9 +341,8 @@ bool ebpf_sent_compare(struct ebpf_maps *maps, uint64_t cookie, const struct tra
 	GArray *devices;
 
 	*unseen = (struct ebpf_unseen){ .exact = true };
-	if (!open_sent(maps, error))
+	if (!open_sent(maps, &sent, error))
 		return false;
-	sent = maps->sent;
 	if (!sent) {
 		errno = ENOENT;
 		return ebpf_refuse(error, "%s/%s", EBPF_PINS, map_names[SENT_SEEN]);
@@ -395,9 +395,8 @@ bool ebpf_sent_settle(struct ebpf_maps *maps, uint64_t cookie, int64_t read_us, 
 	struct meter_device_key settled = settled_key(cookie);
 	GArray *devices;
 
-	if (!open_sent(maps, error))
+	if (!open_sent(maps, &sent, error))
 		return false;
-	sent = maps->sent;
 	if (!sent)
 		return true;
 	devices = devices_of(sent, cookie);
@@ -433,9 +432,8 @@ bool ebpf_sent_forget(struct ebpf_maps *maps, uint64_t cookie, GError **error)
 {
 	const struct ebpf_sent *sent;
 
-	if (!open_sent(maps, error))
+	if (!open_sent(maps, &sent, error))
 		return false;
-	sent = maps->sent;
 	if (!sent)
 		return true;
 	g_hash_table_remove(sent->routers, &cookie);

@@ -95,7 +95,7 @@ struct plan {
 	struct instant known_at; /* then the router was known to be so; 0: not said */
 	uint64_t look;       /* number of the look that it is of: no other one in this process has it; 0: not said */
 	GArray *meters;      /* of struct planned_meter, ascending by key */
-	GHashTable *awaited; /* for plan_came_after() */
+	GHashTable *awaited; /* of meters -> struct instant *, for plan_came_after(); NULL: none */
 	GArray *local;       /* of struct prefix, disjoint, ascending */
 	GArray *ranges;      /* of struct class_range, disjoint, ascending, covering all of IPv4 */
 	GPtrArray *classes;  /* of const char *, interned, ascending: every class that has meters here */

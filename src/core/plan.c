@@ -166,12 +166,14 @@ void plan_keep_arrivals(struct plan *plan, const struct plan *older)
 	for (unsigned i = 0; i < plan->meters->len; i++) {
 		struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
 		const struct planned_meter *before = plan_find_meter(older, &meter->key);
+		const struct instant *since;
 
 		if (!before || !before->came)
 			continue;
 		meter->came = true;
-		if (plan_came_after(older, before)->boot_us)
-			await_since(plan, meter, plan_came_after(older, before));
+		since = plan_came_after(older, before);
+		if (since->boot_us)
+			await_since(plan, meter, since);
 	}
 }
 

@@ -56,18 +56,10 @@ struct seen {
 	uint32_t floating_of_source; /* the floating IP whose fixed address the source is; 0: none */
 };
 
-static bool is_in(const GArray *prefixes, uint32_t address)
-{
-	for (unsigned i = 0; i < prefixes->len; i++)
-		if (prefix_contains(&g_array_index(prefixes, struct prefix, i), address))
-			return true;
-	return false;
-}
-
 /* Is there a route to the source?  A router with an external subnet has a default route. */
 static bool has_route(const struct seen *seen)
 {
-	return is_in(seen->router->local, seen->packet->source) || seen->router->onlink->len;
+	return prefixes_find(seen->router->local, seen->packet->source) || seen->router->onlink->len;
 }
 
 static bool is_served(const struct router *router, uint32_t address)
@@ -93,7 +85,7 @@ static const char *class_of(const struct seen *seen, uint32_t remote)
 {
 	const GArray *ranges = seen->ns->plan->ranges;
 
-	if (!seen->external && is_in(seen->ns->plan->local, remote))
+	if (!seen->external && prefixes_find(seen->ns->plan->local, remote))
 		return g_intern_string(CLASS_CLOUD);
 	for (unsigned i = 0; i < ranges->len; i++)
 		if (remote <= g_array_index(ranges, struct class_range, i).last)
@@ -150,8 +142,8 @@ void fake_receive(struct backend *backend, const struct router *router, const st
 	    g_str_has_prefix(packet->device, "ha-"))
 		return;
 	seen.external = g_str_has_prefix(packet->device, "qg-") || g_str_has_prefix(packet->device, "rfp-");
-	seen.source_local = is_in(seen.ns->plan->local, packet->source);
-	seen.destination_local = is_in(seen.ns->plan->local, packet->destination);
+	seen.source_local = prefixes_find(seen.ns->plan->local, packet->source);
+	seen.destination_local = prefixes_find(seen.ns->plan->local, packet->destination);
 	seen.floating_of_source = floating_of(seen.ns->plan, packet->source);
 	count_in(&seen);
 	count_out(&seen);
@@ -236,7 +228,7 @@ static bool fake_lacks(struct backend *backend, const struct place *place, const
 
 	*lacks = false;
 	for (unsigned i = 0; i < plan->local->len; i++)
-		*lacks |= !is_in(standing->local, g_array_index(plan->local, struct prefix, i).address);
+		*lacks |= !prefixes_find(standing->local, g_array_index(plan->local, struct prefix, i).address);
 	return true;
 }
 

@@ -123,17 +123,9 @@ void counters_clear(struct net *net)
 
 /* ---- counting ---- */
 
-static bool is_local(const struct plan *plan, uint32_t address)
-{
-	for (unsigned i = 0; i < plan->local->len; i++)
-		if (prefix_contains(&g_array_index(plan->local, struct prefix, i), address))
-			return true;
-	return false;
-}
-
 static bool key_of_source(const struct plan *plan, uint32_t source, struct meter_key *key)
 {
-	if (!is_local(plan, source))
+	if (!prefixes_find(plan->local, source))
 		return false;
 	for (unsigned i = 0; i < plan->meters->len; i++) {
 		const struct planned_meter *meter = &g_array_index(plan->meters, struct planned_meter, i);
@@ -408,7 +400,7 @@ static bool sim_lacks(struct backend *backend, const struct place *place, const 
 	standing = table->live >= 0 ? table->banks[table->live].plan : NULL;
 	*lacks = false;
 	for (unsigned i = 0; standing && i < plan->local->len; i++)
-		*lacks |= !is_local(standing, g_array_index(plan->local, struct prefix, i).address);
+		*lacks |= !prefixes_find(standing->local, g_array_index(plan->local, struct prefix, i).address);
 	return true;
 }
 
